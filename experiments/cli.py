@@ -1,0 +1,108 @@
+"""The command line: settings from arguments, and one clear line where something is wrong.
+
+Every command exits with 0 when it did its work, 2 when the input was at fault (one line on
+standard error that names the field, the value and what to do) and 130 after Ctrl-C.
+Nothing here imports jax, so that `--help` answers at once.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn, TypeVar
+
+import tyro
+
+Settings = TypeVar("Settings")
+
+
+class UserError(Exception):
+    """Something the user can mend. The message is one line: field, value, what to do."""
+
+
+class Range(NamedTuple):
+    """The numbers a setting may take, `low <= x <= high`; goes into `Annotated[int, Range(1)]`."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, x: float) -> bool:
+        above = x > self.low if self.open_low else x >= self.low
+        below = x < self.high if self.open_high else x <= self.high
+        return math.isfinite(x) and above and below
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.open_low else 'at least'} {self.low:g}"
+        if self.high == math.inf:
+            return low
+        return f"{low} and {'below' if self.open_high else 'at most'} {self.high:g}"
+
+
+def flag(name: str) -> str:
+    """The command line's spelling of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def check_ranges(settings: object) -> None:
+    """Raise `UserError` for the first field that lies outside the `Range` in its annotation."""
+    hints = typing.get_type_hints(type(settings), include_extras=True)
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        for bound in typing.get_args(hints[field.name])[1:]:
+            if isinstance(bound, Range) and value is not None and value not in bound:
+                raise UserError(f"{flag(field.name)} is {value}; give a number {bound}")
+
+
+def parse(
+    settings: type[Settings], args: Sequence[str] | None = None, *, prog: str | None = None
+) -> Settings:
+    """Read `settings` (a dataclass) from the command line; `UserError` where that cannot be done.
+
+    tyro draws a box of several lines around a mistake; its text is put on one line here.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed = tyro.cli(settings, args=args, prog=prog, description=None)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_one_line(said.getvalue())) from None
+    check_ranges(parsed)
+    return parsed
+
+
+def _one_line(box: str) -> str:
+    """The mistake and, if there is one, the suggestion out of tyro's box."""
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    rows = [row.strip("│ ").strip() for row in bare.splitlines() if row[:1] == "│"]
+    parts = " ".join("|" if set(row) <= {"─"} else row for row in rows).split("|")
+    message = parts[0].strip().rstrip(".") or bare.strip()
+    similar = re.search(r"Perhaps you meant:\s*(--\S+)", bare.replace("│", " "))
+    if similar:
+        return f"{message}; did you mean {similar.group(1)}?"
+    return f"{message}; see --help"
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command's `main` and exit with its status; a `UserError` is one line and status 2."""
+    try:
+        code = main() or 0
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; leave without Python's own complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)

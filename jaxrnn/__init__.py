@@ -1,0 +1,1 @@
+"""Recurrent networks for JAX as pure functions."""
