@@ -33,7 +33,8 @@ class Range(NamedTuple):
     open_low: bool = False
     open_high: bool = False
 
-    def __contains__(self, x: float) -> bool:
+    def allows(self, x: float) -> bool:
+        """Whether `x` is a finite number inside."""
         above = x > self.low if self.open_low else x >= self.low
         below = x < self.high if self.open_high else x <= self.high
         return math.isfinite(x) and above and below
@@ -56,7 +57,7 @@ def check_ranges(settings: object) -> None:
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         for bound in typing.get_args(hints[field.name])[1:]:
-            if isinstance(bound, Range) and value is not None and value not in bound:
+            if isinstance(bound, Range) and value is not None and not bound.allows(value):
                 raise UserError(f"{flag(field.name)} is {value}; give a number {bound}")
 
 

@@ -1,1 +1,36 @@
-"""Recurrent networks for JAX as pure functions."""
+"""Recurrent networks for JAX as pure functions: SimpleRNN, LSTM and GRU."""
+
+from jaxrnn import engines
+from jaxrnn.cells import (
+    CELLS,
+    GRU,
+    LSTM,
+    Cell,
+    LSTMState,
+    Params,
+    SimpleRNN,
+    State,
+    init,
+    initial_state,
+    step,
+)
+from jaxrnn.layers import init_stack, unroll_stack
+from jaxrnn.unroll import unroll
+
+__all__ = [
+    "CELLS",
+    "GRU",
+    "LSTM",
+    "Cell",
+    "LSTMState",
+    "Params",
+    "SimpleRNN",
+    "State",
+    "engines",
+    "init",
+    "init_stack",
+    "initial_state",
+    "step",
+    "unroll",
+    "unroll_stack",
+]

@@ -1,0 +1,145 @@
+"""Unroll a cell over time: the face that every engine stands behind."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxrnn.cells import AnyState, Cell, Params, accumulation_dtype
+from jaxrnn.engines import scan
+
+
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: ArrayLike,
+    state: AnyState | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    engine: Any | None = None,
+) -> tuple[AnyState, Float[Array, "..."]]:
+    """Run a recurrent layer over a batch of sequences.
+
+    For each sequence, `state, hs[t] = step(cell, params, state, xs[t])` for every t in turn.
+
+    Args:
+        cell: `SimpleRNN`, `LSTM`, `GRU` or your own.
+        params: the layer's weights, from `init`.
+        xs: inputs [..., T, D] with any number of batch axes, none included.
+        state: the state before the first step, arrays [..., H]; zeros when not given.
+        lengths: valid steps of each sequence, integers [...] in 0..T. Behind them the state is
+            kept, outputs are zero, and nothing that stands in `xs` has any effect.
+        resets: booleans [..., T]; where true, the state returns to zero before that step
+            (packed sequences, ends of episodes). In reverse, too, "before" is in the order in
+            which the steps are run.
+        reverse: run from the last valid step to the first; outputs keep the layout of `xs`.
+        time_major: `xs`, `resets` and the outputs are [T, ..., F].
+        engine: how to run it, a function from `jaxrnn.engines`; chosen for you when not given.
+
+    Returns:
+        The state after the last valid step, arrays [..., H], and the outputs hs [..., T, H].
+
+    Raises:
+        ValueError: shapes that do not fit, or, outside `jit`, a length below 0 or above T.
+        TypeError: lengths that are not integers, resets that are not booleans.
+
+    >>> import jaxrnn
+    >>> params = jaxrnn.init(jax.random.key(0), jaxrnn.LSTM, input_size=3, hidden_size=4)
+    >>> xs, lengths = jnp.ones((2, 5, 3)), jnp.array([5, 2])
+    >>> state, hs = jaxrnn.unroll(jaxrnn.LSTM, params, xs, lengths=lengths)
+    >>> hs.shape, state.h.shape, bool(jnp.all(hs[1, 1] == state.h[1]))
+    ((2, 5, 4), (2, 4), True)
+    """
+    check_params(cell, params)
+    xs = jnp.asarray(xs)
+    if xs.ndim < 2:
+        raise ValueError(f"xs has shape {xs.shape}; it needs a time and a feature axis")
+    if xs.shape[-1] != params.wx.shape[0]:
+        raise ValueError(f"xs has {xs.shape[-1]} features; wx expects {params.wx.shape[0]}")
+    batch = xs.shape[1:-1] if time_major else xs.shape[:-2]
+    steps = xs.shape[0] if time_major else xs.shape[-2]
+    if lengths is not None:
+        lengths = _checked_lengths(lengths, batch, steps)
+    if resets is not None:
+        resets = _checked_resets(resets, (steps, *batch) if time_major else (*batch, steps))
+    if not time_major:
+        xs = jnp.moveaxis(xs, -2, 0)
+        resets = None if resets is None else jnp.moveaxis(resets, -1, 0)
+    state = (
+        _zero_state(cell, params, xs)
+        if state is None
+        else _checked_state(cell, params, state, batch)
+    )
+    run = scan if engine is None else engine
+    state, hs = run(cell, params, xs, state, lengths=lengths, resets=resets, reverse=reverse)
+    return state, hs if time_major else jnp.moveaxis(hs, 0, -2)
+
+
+def check_params(cell: Cell, params: Params) -> None:
+    """Raise `ValueError` unless the weights' shapes are those of one layer of this cell."""
+    units = params.wh.shape[0]
+    columns = cell.gates * units
+    wanted = {"wx": (params.wx.shape[0], columns), "wh": (units, columns), "bx": (columns,)}
+    if cell.recurrent_bias:
+        wanted["bh"] = (columns,)
+    for name, shape in wanted.items():
+        array = getattr(params, name)
+        if array is None or array.shape != shape:
+            found = "missing" if array is None else f"of shape {array.shape}"
+            raise ValueError(f"{name} is {found}; {cell.name} with {units} units expects {shape}")
+    if params.bh is not None and not cell.recurrent_bias:
+        raise ValueError(f"bh has shape {params.bh.shape}; {cell.name} has no recurrent bias")
+
+
+def _zero_state(cell: Cell, params: Params, xs: Array) -> AnyState:
+    """Zeros that vary over the mesh as the inputs do.
+
+    Inside `shard_map` and on Explicit meshes a scan's carry must have the type that its body
+    gives back; plain `jnp.zeros` has not. The product's values are never used, so it costs nothing.
+    """
+    first = jnp.sum(xs[:1], axis=0).astype(params.wx.dtype)
+    zeros = jnp.zeros_like(
+        (first @ params.wx)[..., : params.wh.shape[0]], dtype=accumulation_dtype(params.wh.dtype)
+    )
+    return cell.state(*[zeros for _ in cell.state._fields])  # type: ignore[attr-defined]
+
+
+def _checked_state(cell: Cell, params: Params, state: AnyState, batch: tuple[int, ...]) -> AnyState:
+    if type(state) is not cell.state:
+        raise TypeError(
+            f"state is a {type(state).__name__}; {cell.name} needs a {cell.state.__name__}"
+        )
+    shape = (*batch, params.wh.shape[0])
+    for name, array in zip(state._fields, state, strict=True):
+        if array.shape != shape:
+            raise ValueError(f"state.{name} has shape {array.shape}; xs and wh ask for {shape}")
+    return jax.tree.map(lambda a: a.astype(accumulation_dtype(params.wh.dtype)), state)
+
+
+def _checked_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> Array:
+    lengths = jnp.asarray(lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"lengths has dtype {lengths.dtype}; it counts steps and must be integer")
+    if lengths.shape != batch:
+        raise ValueError(f"lengths has shape {lengths.shape}; the batch of xs is {batch}")
+    if not isinstance(lengths, jax.core.Tracer) and lengths.is_fully_addressable:
+        # NumPy, as a constant inside somebody's jit cannot be inspected with jnp.
+        values = np.asarray(lengths)
+        for wrong in values[(values < 0) | (values > steps)].flat:
+            raise ValueError(f"lengths holds {wrong}; xs has {steps} steps (0 to {steps} allowed)")
+    return lengths.astype(jnp.int32)
+
+
+def _checked_resets(resets: Any, shape: tuple[int, ...]) -> Array:
+    resets = jnp.asarray(resets)
+    if resets.dtype != jnp.bool_:
+        raise TypeError(f"resets has dtype {resets.dtype}; it must be bool")
+    if resets.shape != shape:
+        raise ValueError(f"resets has shape {resets.shape}; xs asks for {shape}")
+    return resets

@@ -1,0 +1,141 @@
+"""Stacks: depth, direction and dropout between layers, as the layers run one by one."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import run_batch
+from tables import assert_close, every_cell, every_row, in_float64, random_params, random_xs
+
+import jaxrnn
+
+LENGTHS = np.array([7, 0, 1, 6, 3, 7])
+
+
+def random_stack(cell, bidirectional):
+    """Two layers, biases away from zero."""
+    directions = 2 if bidirectional else 1
+    sizes = [5, 4 * directions]
+    return tuple(
+        tuple(random_params(cell, 10 * n + d, size) for d in range(directions))
+        for n, size in enumerate(sizes)
+    )
+
+
+def oracle(cell, params, xs, lengths=None, resets=None):
+    """The layers one by one in NumPy; `resets` cuts between two sequences in both directions."""
+    states, hs = [], np.float64(xs)
+    backward_resets = None
+    if resets is not None:
+        backward_resets = np.concatenate([resets[:, 1:], np.zeros_like(resets[:, :1])], axis=1)
+    for layer in params:
+        run = [
+            run_batch(
+                cell.name, in_float64(weights), hs, None, lengths,
+                backward_resets if backward else resets, bool(backward),
+            )
+            for backward, weights in enumerate(layer)
+        ]  # fmt: skip
+        states.append([state for state, _ in run])
+        hs = np.concatenate([outputs for _, outputs in run], axis=-1)
+    return states, hs
+
+
+@every_row
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
+def test_a_stack_is_its_layers_one_by_one(cell, engine, bidirectional, lengths):
+    params, xs = random_stack(cell, bidirectional), random_xs()
+    actual = jaxrnn.unroll_stack(cell, params, xs, lengths=lengths, engine=engine)
+    assert_close(actual, oracle(cell, params, xs, lengths))
+
+
+@every_row
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_packed_sequences_are_each_alone(cell, engine, bidirectional):
+    """Three sequences in one row, marked by `resets`, against three rows."""
+    params, xs = random_stack(cell, bidirectional), random_xs(batch=(1,))
+    parts = [slice(0, 3), slice(3, 4), slice(4, 7)]
+    resets = np.zeros((1, 7), bool)
+    resets[0, [part.start for part in parts]] = True
+    run = functools.partial(jaxrnn.unroll_stack, cell, params, engine=engine)
+    _, packed = run(xs, resets=resets)
+    assert_close(packed, jnp.concatenate([run(xs[:, part])[1] for part in parts], axis=1))
+    assert_close(packed, oracle(cell, params, xs, resets=resets)[1])
+
+
+@every_row
+def test_states_go_in_as_they_come_out(cell, engine):
+    params, xs = random_stack(cell, bidirectional=False), random_xs()
+    run = functools.partial(jaxrnn.unroll_stack, cell, params, engine=engine)
+    states, first = run(xs[:, :3])
+    states, second = run(xs[:, 3:], states)
+    assert_close((states, jnp.concatenate([first, second], axis=1)), run(xs))
+
+
+@every_row
+@pytest.mark.parametrize("time_major", [False, True])
+def test_dropout_is_one_mask_a_sequence_between_layers(cell, engine, time_major):
+    """The upper layer sees h * mask / (1 - rate), the mask the same at every step of a sequence."""
+    seen = []
+
+    def spy(cell, params, xs, state, **options):
+        seen.append(xs)
+        return engine(cell, params, xs, state, **options)
+
+    params = jaxrnn.init_stack(jax.random.key(0), cell, 5, 64, num_layers=3)
+    xs = random_xs(batch=(8,))
+    xs = jnp.moveaxis(xs, 1, 0) if time_major else xs
+    run = functools.partial(jaxrnn.unroll_stack, cell, params, xs, time_major=time_major)
+    run(dropout=0.25, key=jax.random.key(1), engine=spy)
+    np.testing.assert_array_equal(seen[0], xs if time_major else jnp.moveaxis(xs, 1, 0))
+    _, below = jaxrnn.unroll(cell, params[0][0], seen[0], time_major=True, engine=engine)
+    mask = np.asarray(seen[1]) != 0
+    assert (mask == mask[:1]).all(), "the mask changes over time"
+    assert not (mask[0, 0] == mask[0, 1]).all(), "two sequences share a mask"
+    # 512 draws: five standard deviations of the kept share are 0.1.
+    assert abs(mask[0].mean() - 0.75) < 0.1
+    assert_close(seen[1], np.asarray(below) * mask / 0.75)
+    masks = [np.asarray(s)[0] != 0 for s in seen[1:]]
+    assert not (masks[0] == masks[1]).all(), "two layers share a mask"
+
+
+@every_cell
+def test_dropout_nought_needs_no_key_and_keys_decide_masks(cell):
+    params, xs = random_stack(cell, bidirectional=True), random_xs()
+    run = functools.partial(jaxrnn.unroll_stack, cell, params, xs)
+    plain = run()[1]
+    np.testing.assert_array_equal(run(dropout=0.0)[1], plain)
+    one, again, two = (run(dropout=0.5, key=jax.random.key(k))[1] for k in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, two)
+    assert not np.array_equal(one, plain)
+
+
+@every_cell
+def test_layers_start_different(cell):
+    params = jaxrnn.init_stack(jax.random.key(0), cell, 8, 4, num_layers=3, bidirectional=True)
+    wx = [np.asarray(direction.wx).tobytes() for layer in params for direction in layer]
+    assert len(set(wx)) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
+        ({"dropout": -0.1}, "dropout is -0.1"),
+        ({"dropout": 0.5}, "dropout is 0.5, which needs a key"),
+        ({"states": ((None,),)}, "states has 1 layers; params has 2"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    params = random_stack(jaxrnn.LSTM, bidirectional=False)
+    with pytest.raises(ValueError, match=message):
+        jaxrnn.unroll_stack(jaxrnn.LSTM, params, random_xs(), **change)
+
+
+def test_no_layers_are_refused():
+    with pytest.raises(ValueError, match="num_layers is 0; it must be at least 1"):
+        jaxrnn.init_stack(jax.random.key(0), jaxrnn.GRU, 5, 4, num_layers=0)

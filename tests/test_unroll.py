@@ -1,0 +1,346 @@
+"""The laws of `unroll`, over the table of cells x engines."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax._src import test_util as jax_test_util
+from jax.sharding import AxisType, PartitionSpec
+from jax.test_util import check_grads
+from oracles import run_batch
+from tables import (
+    TOLERANCE,
+    assert_close,
+    every_row,
+    in_float64,
+    random_params,
+    random_state,
+    random_xs,
+)
+
+import jaxrnn
+
+LENGTHS = np.array([7, 0, 1, 6, 3, 7])
+RESETS = np.random.default_rng(4).random((6, 7)) < 0.3
+
+options = pytest.mark.parametrize(
+    ("lengths", "resets", "reverse"),
+    [(n, r, d) for n in (None, LENGTHS) for r in (None, RESETS) for d in (False, True)],
+    ids=[
+        f"{n}{r}{d}" for n in ("full", "ragged") for r in ("", "-resets") for d in ("", "-reverse")
+    ],
+)
+
+
+@every_row
+@options
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_oracle(cell, engine, lengths, resets, reverse, dtype):
+    """Equals a NumPy float64 loop written from the papers, each sequence alone."""
+    with jax.enable_x64(dtype == "float64"):
+        params, xs = random_params(cell, dtype=dtype), random_xs(dtype=dtype)
+        state = random_state(cell, dtype=dtype)
+        for start in (None, state):
+            actual = jaxrnn.unroll(
+                cell,
+                params,
+                xs,
+                start,
+                lengths=lengths,
+                resets=resets,
+                reverse=reverse,
+                engine=engine,
+            )
+            assert {str(leaf.dtype) for leaf in jax.tree.leaves(actual)} == {dtype}
+            expected = run_batch(
+                cell.name,
+                in_float64(params),
+                in_float64(xs),
+                None if start is None else in_float64(start),
+                lengths,
+                resets,
+                reverse,
+            )
+            assert_close(actual, expected, TOLERANCE[dtype])
+
+
+@every_row
+def test_fold(cell, engine):
+    """`unroll` is a Python loop of `step`."""
+    params, xs = random_params(cell), random_xs()
+    state, expected = jaxrnn.initial_state(cell, params, (6,)), []
+    for t in range(7):
+        state, h = jaxrnn.step(cell, params, state, xs[:, t])
+        expected.append(h)
+    assert_close(jaxrnn.unroll(cell, params, xs, engine=engine), (state, jnp.stack(expected, 1)))
+
+
+@every_row
+@pytest.mark.parametrize("cut", range(8))
+def test_split(cell, engine, cut):
+    """Running [0, t) and then [t, T) is running [0, T), ragged batches and resets included."""
+    params, xs = random_params(cell), random_xs()
+    run = functools.partial(jaxrnn.unroll, cell, params, engine=engine)
+    whole = run(xs, lengths=LENGTHS, resets=RESETS)
+    state, first = run(xs[:, :cut], lengths=np.minimum(LENGTHS, cut), resets=RESETS[:, :cut])
+    state, second = run(
+        xs[:, cut:], state, lengths=np.maximum(LENGTHS - cut, 0), resets=RESETS[:, cut:]
+    )
+    assert_close((state, jnp.concatenate([first, second], 1)), whole)
+
+
+@every_row
+@pytest.mark.parametrize("reverse", [False, True])
+def test_padding(cell, engine, reverse):
+    """A padded batch is each sequence alone, in values and gradients, whatever the padding is."""
+    params, xs, start = random_params(cell), random_xs(), random_state(cell)
+    junk = np.array([np.nan, np.nan, np.inf, -np.inf, 1e30, np.nan], "float32")[:, None, None]
+    padded = jnp.where(np.arange(7)[None, :, None] < LENGTHS[:, None, None], xs, junk)
+
+    def loss(params, xs, start, lengths):
+        state, hs = jaxrnn.unroll(
+            cell, params, xs, start, lengths=lengths, reverse=reverse, engine=engine
+        )
+        return sum(jnp.sum(jnp.sin(a)) for a in (*state, hs))
+
+    gradient = jax.grad(loss, argnums=(0, 1, 2))
+    by_params, by_xs, by_start = gradient(params, padded, start, jnp.asarray(LENGTHS))
+    alone = []
+    for b, n in enumerate(LENGTHS):
+        row = slice(b, b + 1)
+        alone.append(gradient(params, xs[row, :n], jax.tree.map(lambda a: a[row], start), None))  # noqa: B023
+    # Sums over six sequences, so a few times the rounding of one.
+    assert_close(by_params, jax.tree.map(lambda *g: sum(g), *[a[0] for a in alone]), 1e-5)
+    assert_close(
+        by_start, jax.tree.map(lambda *g: jnp.concatenate(g), *[a[2] for a in alone]), 1e-5
+    )
+    for b, n in enumerate(LENGTHS):
+        assert_close(by_xs[b, :n], alone[b][1][0], 1e-5)
+        np.testing.assert_array_equal(by_xs[b, n:], 0)
+    state, hs = jaxrnn.unroll(cell, params, padded, start, lengths=LENGTHS, reverse=reverse)
+    for field, field_before in zip(state, start, strict=True):
+        np.testing.assert_array_equal(
+            field[1], field_before[1]
+        )  # length 0: the state it began with
+    for b, n in enumerate(LENGTHS):
+        np.testing.assert_array_equal(hs[b, n:], 0)
+
+
+@every_row
+@pytest.mark.parametrize("resets", [None, RESETS], ids=["", "resets"])
+def test_mirror(cell, engine, resets):
+    """`reverse` is flip, unroll, flip; of a ragged batch only the valid part is flipped."""
+    params, xs = random_params(cell), random_xs()
+    run = functools.partial(jaxrnn.unroll, cell, params, engine=engine)
+    flipped = None if resets is None else resets[:, ::-1]
+    state, hs = run(xs[:, ::-1], resets=flipped)
+    assert_close(run(xs, resets=resets, reverse=True), (state, hs[:, ::-1]))
+    state, hs = run(xs, lengths=LENGTHS, resets=resets, reverse=True)
+    for b, n in enumerate(LENGTHS):
+        one, h = run(xs[b, :n][::-1], resets=None if resets is None else resets[b, :n][::-1])
+        assert_close(jax.tree.map(lambda a, b=b: a[b], state), one)
+        assert_close(hs[b, :n], h[::-1])
+
+
+@every_row
+@options
+def test_gradient(cell, engine, lengths, resets, reverse):
+    """Equals finite differences in float64: by weights, inputs and first state."""
+    with jax.enable_x64(True):
+        params, xs = random_params(cell, dtype="float64"), random_xs(dtype="float64")
+        start = random_state(cell, dtype="float64")
+
+        def run(params, xs, start):
+            return jaxrnn.unroll(
+                cell,
+                params,
+                xs,
+                start,
+                lengths=lengths,
+                resets=resets,
+                reverse=reverse,
+                engine=engine,
+            )
+
+        # Central differences of step 1e-5 in float64 are right to 1e-10, for sums of size 10.
+        check_grads(
+            run, (params, xs, start), order=1, modes=["rev"], eps=1e-5, atol=1e-7, rtol=1e-7
+        )
+
+
+@every_row
+def test_batch(cell, engine):
+    """Rows are independent: changing one changes no other, bit for bit."""
+    params, xs = random_params(cell), random_xs()
+    before = jaxrnn.unroll(cell, params, xs, lengths=LENGTHS, engine=engine)
+    after = jaxrnn.unroll(cell, params, xs.at[3].set(9.0), lengths=LENGTHS, engine=engine)
+    others = np.array([0, 1, 2, 4, 5])
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[others], b[others]), before, after)
+    assert not np.array_equal(before[1][3], after[1][3])
+
+
+@every_row
+@pytest.mark.parametrize("batch", [(), (1,), (2, 3), (2, 1, 3)])
+@pytest.mark.parametrize("time_major", [False, True])
+def test_any_number_of_batch_axes(cell, engine, batch, time_major):
+    params, xs = random_params(cell), random_xs(batch=batch)
+    size = int(np.prod(batch))
+    lengths, resets = LENGTHS[:size], RESETS[:size]
+    expected_state, expected = run_batch(
+        cell.name, in_float64(params), np.float64(xs).reshape(size, 7, 5), None, lengths, resets
+    )
+    xs, resets = xs, resets.reshape(*batch, 7)
+    if time_major:
+        xs, resets = jnp.moveaxis(xs, -2, 0), np.moveaxis(resets, -1, 0)
+    state, hs = jaxrnn.unroll(
+        cell, params, xs, lengths=lengths.reshape(batch), resets=resets, time_major=time_major,
+        engine=engine,
+    )  # fmt: skip
+    if time_major:
+        hs = jnp.moveaxis(hs, 0, -2)
+    assert_close(hs, expected.reshape(*batch, 7, 4))
+    assert_close(state, [field.reshape(*batch, 4) for field in expected_state])
+
+
+@every_row
+def test_no_steps_at_all(cell, engine):
+    params, start = random_params(cell), random_state(cell)
+    state, hs = jaxrnn.unroll(cell, params, jnp.zeros((6, 0, 5)), start, engine=engine)
+    jax.tree.map(np.testing.assert_array_equal, state, start)
+    assert hs.shape == (6, 0, 4)
+
+
+# --- transforms ------------------------------------------------------------------------------
+
+
+# Each takes the loss and gives back the function that is its value and gradient.
+def _mesh(axis_type):
+    """Two devices with the batch split over them."""
+    return jax.make_mesh((2,), ("data",), axis_types=(axis_type,))
+
+
+def _on_mesh(axis_type):
+    def transform(loss):
+        def run(params, xs, lengths):
+            with jax.set_mesh(_mesh(axis_type)):
+                split, whole = PartitionSpec("data"), PartitionSpec()
+                params = jax.device_put(params, whole)
+                xs, lengths = jax.device_put((xs, lengths), split)
+                return jax.jit(jax.value_and_grad(loss))(params, xs, lengths)
+
+        return run
+
+    return transform
+
+
+def _shard_map(check_vma):
+    split, whole = PartitionSpec("data"), PartitionSpec()
+
+    def transform(loss):
+        total = jax.shard_map(
+            lambda *args: jax.lax.psum(loss(*args), "data"), mesh=_mesh(AxisType.Auto),
+            in_specs=(whole, split, split), out_specs=whole, check_vma=check_vma,
+        )  # fmt: skip
+        return jax.value_and_grad(total)
+
+    return transform
+
+
+def _pmap(loss):
+    def run(params, xs, lengths):
+        halves = [a.reshape(2, 3, *a.shape[1:]) for a in (xs, lengths)]
+        each = jax.pmap(jax.value_and_grad(loss), in_axes=(None, 0, 0))(params, *halves)
+        return jax.tree.map(lambda a: a.sum(0), each)
+
+    return run
+
+
+def _vmap(loss):
+    def one(params, x, length):
+        return loss(params, x[None], length[None])
+
+    each = jax.vmap(jax.value_and_grad(one), in_axes=(None, 0, 0))
+    return lambda *args: jax.tree.map(lambda a: a.sum(0), each(*args))
+
+
+TRANSFORMS = {
+    "jit": lambda loss: jax.jit(jax.value_and_grad(loss)),
+    "vmap": _vmap,
+    "checkpoint": lambda loss: jax.value_and_grad(jax.checkpoint(loss)),
+    "pmap": _pmap,
+    "shard_map": _shard_map(check_vma=True),
+    "shard_map-unchecked": _shard_map(check_vma=False),
+    "auto-mesh": _on_mesh(AxisType.Auto),
+    "explicit-mesh": _on_mesh(AxisType.Explicit),
+}
+
+
+@every_row
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+@pytest.mark.parametrize("reverse", [False, True])
+def test_transforms(cell, engine, transform, reverse):
+    """Eager is jit is vmap is pmap is shard_map is a mesh: the loss and its gradient."""
+
+    def loss(params, xs, lengths):
+        state, hs = jaxrnn.unroll(cell, params, xs, lengths=lengths, reverse=reverse, engine=engine)
+        return sum(jnp.sum(jnp.sin(a)) for a in (*state, hs))
+
+    args = random_params(cell), random_xs(), jnp.asarray(LENGTHS)
+    expected = jax.value_and_grad(loss)(*args)
+    # The sum of some 200 sines in another order: float32 rounding of 1e-7 times its size of 10.
+    assert_close(transform(loss)(*args), expected, 1e-5)
+
+
+@every_row
+def test_a_second_call_compiles_nothing(cell, engine):
+    params, xs = random_params(cell), random_xs()
+
+    def run(scale):
+        return jaxrnn.unroll(cell, params, xs * scale, lengths=LENGTHS, engine=engine)
+
+    jax.block_until_ready(run(1.0))
+    with jax_test_util.count_jit_compilation_cache_miss() as misses:
+        jax.block_until_ready(run(2.0))
+    assert misses() == 0
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+@every_row
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"xs": np.zeros((6, 7, 9))}, ValueError, "xs has 9 features; wx expects 5"),
+        ({"xs": np.zeros(7)}, ValueError, "needs a time and a feature axis"),
+        ({"lengths": LENGTHS + 1}, ValueError, "lengths holds 8; xs has 7 steps"),
+        ({"lengths": LENGTHS - 1}, ValueError, "lengths holds -1; xs has 7 steps"),
+        ({"lengths": LENGTHS.astype("float32")}, TypeError, "lengths has dtype float32"),
+        (
+            {"lengths": LENGTHS[:5]},
+            ValueError,
+            r"lengths has shape \(5,\); the batch of xs is \(6,\)",
+        ),
+        ({"resets": RESETS.astype("int32")}, TypeError, "resets has dtype int32"),
+        ({"resets": RESETS[:, :6]}, ValueError, r"resets has shape \(6, 6\); xs asks for \(6, 7\)"),
+    ],
+)
+def test_bad_input_is_named(cell, engine, change, error, message):
+    args = {"xs": random_xs(), **change}
+    with pytest.raises(error, match=message):
+        jaxrnn.unroll(cell, random_params(cell), **args, engine=engine)
+
+
+@every_row
+def test_weights_and_states_of_another_cell_are_refused(cell, engine):
+    other = jaxrnn.LSTM if cell is not jaxrnn.LSTM else jaxrnn.GRU
+    with pytest.raises(ValueError, match="expects"):
+        jaxrnn.unroll(cell, random_params(other), random_xs(), engine=engine)
+    params = random_params(cell)
+    with pytest.raises((TypeError, ValueError), match="state"):
+        jaxrnn.unroll(cell, params, random_xs(), random_state(cell, units=3), engine=engine)
+    if cell is jaxrnn.LSTM:
+        with pytest.raises(TypeError, match="State; lstm needs a LSTMState"):
+            jaxrnn.unroll(cell, params, random_xs(), random_state(other), engine=engine)
