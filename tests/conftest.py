@@ -1,6 +1,7 @@
-"""How every test runs: eight simulated devices, strict dtypes, annotations executed."""
+"""How every test runs: eight simulated devices, annotations executed."""
 
 import os
+from pathlib import Path
 
 # Before anything imports jax.
 os.environ["XLA_FLAGS"] = (
@@ -11,9 +12,25 @@ os.environ["KERAS_BACKEND"] = "jax"
 
 import jax
 import jaxtyping
+import pytest
 
 # Shapes in the library's annotations are checked at every call, here and nowhere else.
 _hook = jaxtyping.install_import_hook("jaxrnn", "beartype.beartype")
 _hook.__enter__()
 
-jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+@pytest.fixture
+def strict_dtypes():
+    """No dtype is promoted silently. For the library's own tests: optax does not pass this."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> str:
+    """A TFDS data directory with the real reviews; only to be read."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "tensorflow_datasets"
+    found = Path(os.environ.get("JAXRNN_DATA_DIR", beside))
+    if not (found / "imdb_reviews").is_dir():
+        pytest.skip("needs IMDB: set JAXRNN_DATA_DIR to a TFDS data_dir where it is prepared")
+    return str(found)

@@ -10,6 +10,8 @@ from tables import assert_close, every_cell, in_float64, random_params, random_s
 
 import jaxrnn
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 KERAS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
 

@@ -11,6 +11,8 @@ from tables import assert_close, every_cell, every_row, in_float64, random_param
 
 import jaxrnn
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 LENGTHS = np.array([7, 0, 1, 6, 3, 7])
 
 

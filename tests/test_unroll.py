@@ -22,6 +22,8 @@ from tables import (
 
 import jaxrnn
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 LENGTHS = np.array([7, 0, 1, 6, 3, 7])
 RESETS = np.random.default_rng(4).random((6, 7)) < 0.3
 

@@ -1,0 +1,80 @@
+"""The settings that experiments share, one dataclass for each group of `--help`.
+
+Every number carries the `Range` it may have; `cli.parse` checks them all.
+"""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments.cli import Range, path
+
+Positive = Range(0, open_low=True)
+Share = Range(0, 1, open_high=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The network."""
+
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    """Recurrent cell: SimpleRNN, LSTM or GRU."""
+    units: Annotated[int, Range(1, 16384)] = 32
+    """Width of the state of each layer and direction."""
+    layers: Annotated[int, Range(1, 64)] = 1
+    """Recurrent layers on top of each other."""
+    bidirectional: bool = False
+    """Also run each layer from the end to the beginning."""
+    readout: Literal["last", "mean", "max"] = "mean"
+    """What of the states answers: the last one, or their mean or maximum over the valid steps."""
+    dropout: Annotated[float, Share] = 0.0
+    """Share of features dropped: of the embedding, between layers and of the readout."""
+    word_dropout: Annotated[float, Share] = 0.0
+    """Share of words dropped: their whole embedding becomes zero."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How it is trained."""
+
+    batch_size: Annotated[int, Range(1, 65536)] = 128
+    """Examples in one step."""
+    epochs: Annotated[int, Range(1, 100000)] = 10
+    """Passes over the training part, at most."""
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
+    """Which optimizer of optax."""
+    learning_rate: Annotated[float, Positive] = 0.001
+    """Step size, at its highest."""
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    """How the learning rate falls to zero over all epochs, or that it does not."""
+    clip_norm: Annotated[float, Positive] = 1.0
+    """Gradients whose norm over all parameters is larger are scaled down to it."""
+    weight_decay: Annotated[float, Range(0, 10)] = 0.0
+    """Decoupled weight decay; only adamw has it."""
+    patience: Annotated[int, Range(1, 100000)] = 3
+    """Stop after so many epochs without a better validation accuracy."""
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    """Decides the validation split, the first weights, the order of examples and the dropout."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Where the results go."""
+
+    run_dir: Annotated[str | None, path("runs/TASK-CELL-seedSEED")] = None
+    """Directory of the run."""
+    resume: bool = False
+    """Continue the run in this directory where it stopped."""
+    checkpoint_minutes: Annotated[float, Positive] = 10.0
+    """Also save within an epoch whenever so many minutes have gone by."""
+
+
+# For a dataclass of groups: flags have the field's own name, without the group in front of it.
+flat = tyro.conf.configure(tyro.conf.OmitArgPrefixes)
+
+
+def flatten(settings: Any) -> dict[str, Any]:
+    """All groups' fields in one dictionary, as the flags name them."""
+    groups = (dataclasses.asdict(settings)).values()
+    return {name: value for group in groups for name, value in group.items()}
