@@ -14,7 +14,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import tyro
 
@@ -46,16 +46,26 @@ class Range(NamedTuple):
         return f"{low} and {'below' if self.open_high else 'at most'} {self.high:g}"
 
 
+def path(default: str, *, metavar: str = "DIR") -> Any:
+    """For `Annotated`: how `--help` shows an optional path that is None when not given."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
 def flag(name: str) -> str:
     """The command line's spelling of a field."""
     return "--" + name.replace("_", "-")
 
 
 def check_ranges(settings: object) -> None:
-    """Raise `UserError` for the first field that lies outside the `Range` in its annotation."""
+    """Raise `UserError` for the first field that lies outside the `Range` in its annotation.
+
+    Fields that are dataclasses themselves (groups of settings) are looked into.
+    """
     hints = typing.get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            check_ranges(value)
         for bound in typing.get_args(hints[field.name])[1:]:
             if isinstance(bound, Range) and value is not None and not bound.allows(value):
                 raise UserError(f"{flag(field.name)} is {value}; give a number {bound}")

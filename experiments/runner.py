@@ -1,0 +1,340 @@
+"""The loop: steps, evaluation, progress, early stopping, saving. The only clock is here.
+
+A run is a function of its settings: batch n is a function of (seed, epoch, step), the dropout
+key of (seed, step), and everything that the loop itself remembers stands in the checkpoint. So a
+run that was stopped anywhere goes on as if it had not been.
+"""
+
+import dataclasses
+import importlib.metadata
+import math
+import os
+import platform
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from flax import nnx
+
+from experiments import models, plot
+from experiments.checkpoint import Checkpoints
+from experiments.cli import UserError
+from experiments.rundir import RunDir
+from experiments.screen import Bar, Screen
+from experiments.settings import Model, Run, Training, flatten
+from experiments.training import Examples, Steps, Totals, TrainState, make_optimizer, make_steps
+
+VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class Part(Protocol):
+    """One part of the data, cut into batches whose first four fields are those of `Examples`."""
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches."""
+
+    def train(self, seed: int, epoch: int, step: int) -> Any:
+        """A batch, as a function of these three."""
+
+    def evaluation(self) -> Iterator[Any]:
+        """All batches, in one order."""
+
+
+class Task(NamedTuple):
+    """What is learnt.
+
+    Attributes:
+        name: of the command, "imdb"; it tells `predict` what kind of run this is.
+        title: for people, "IMDB sentiment".
+        dataset: for the files of the run, "imdb" or "sample".
+        model: freshly drawn.
+        train, validation, test: the parts of the data.
+        inputs: shape of one example, for the table of layers.
+        save: writes into the run's directory what `predict` needs besides the checkpoint.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    model: models.Classifier
+    train: Part
+    validation: Part
+    test: Part
+    inputs: tuple[int, ...]
+    save: Callable[[Path], None]
+
+
+class Settings(Protocol):
+    """The groups of settings that the loop reads; a task has more."""
+
+    @property
+    def model(self) -> Model:
+        """The network."""
+
+    @property
+    def training(self) -> Training:
+        """How it is trained."""
+
+    @property
+    def run(self) -> Run:
+        """Where the results go."""
+
+
+class Stopped(NamedTuple):
+    """A signal came: where the run stands on disk now."""
+
+    step: int
+    signal: int
+
+
+class Runner:
+    """One run: `main` trains it to its end, or until a signal comes."""
+
+    def __init__(self, task: Task, settings: Settings, directory: RunDir, screen: Screen):
+        self.task, self.screen, self.directory = task, screen, directory
+        self.settings, self.cell = flatten(settings), settings.model.cell
+        training, self.run = settings.training, settings.run
+        self.training = training
+        self.checkpoints = Checkpoints(directory.checkpoints)
+        self.rows: list[dict[str, Any]] = []
+        graphdef, self.params = nnx.split(task.model)
+        self.steps: Steps = make_steps(
+            graphdef,
+            make_optimizer(
+                training.optimizer,
+                training.learning_rate,
+                schedule=training.schedule,
+                total_steps=training.epochs * task.train.steps_per_epoch,
+                clip_norm=training.clip_norm,
+                weight_decay=training.weight_decay,
+            ),
+            jax.random.key(training.seed),
+        )
+
+    def main(self) -> int:
+        """Train, say how it ended, and give the exit status."""
+        end = self.fit()
+        if isinstance(end, Stopped):
+            self.screen.say(
+                f"stopped and saved at step {end.step:,}; the same command with --resume goes on"
+            )
+            return 128 + end.signal
+        self.screen.say(
+            f"best epoch {end['best_epoch']}: validation accuracy {end['best_val_accuracy']:.2%}, "
+            f"test accuracy {end['test_accuracy']:.2%} (dataset: {end['dataset']})",
+            style="bold",
+        )
+        self.screen.say(f"curves: {self.directory.path / 'curves.png'}")
+        return 0
+
+    def fit(self) -> dict[str, Any] | Stopped:
+        """Train, and evaluate the best epoch on the test part: the summary. Or `Stopped`."""
+        config = {
+            "task": self.task.name,
+            "title": self.task.title,
+            "dataset": self.task.dataset,
+            "settings": self.settings,
+            "versions": _versions(),
+            "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+        }
+        state, seconds = self.steps.init(self.params), 0.0
+        if self.run.resume:
+            self.directory.check_same(config)
+            finished = self.directory.summary()
+            if finished is not None:
+                self.screen.say(f"This run is finished already: {self.directory.path}")
+                return finished
+            state, seconds = self._restore(state)
+        else:
+            self.directory.create(config)
+            self.task.save(self.directory.path)
+        self._card(config)
+        stopped = self._epochs(state, seconds)
+        if stopped is not None:
+            return stopped
+        return self._finish()
+
+    def _restore(self, fresh: TrainState) -> tuple[TrainState, float]:
+        newest = self.checkpoints.restore_newest(fresh._asdict(), self.screen.say)
+        if newest is None:
+            self.screen.say("No checkpoint yet: starting at the first step.")
+            return fresh, 0.0
+        step, arrays, meta = newest
+        self.rows = meta["rows"]
+        # The rows of the checkpoint are the truth: a kill between the two writes loses nothing.
+        self.directory.write_rows(self.rows)
+        self.screen.say(f"Continuing at step {step:,}.")
+        return TrainState(**arrays), meta["seconds"]
+
+    def _save(self, state: TrainState, seconds: float, score: float | None) -> int:
+        step = int(state.step)
+        meta = {"rows": self.rows, "seconds": seconds}
+        self.checkpoints.save(step, state._asdict(), meta, score=score)
+        return step
+
+    def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
+        steps_per_epoch = self.task.train.steps_per_epoch
+        with _watch_signals() as came, self.screen.bar() as bar:
+            while (epoch := len(self.rows)) < self.training.epochs and not self._is_patience_out():
+                begun, saved = time.perf_counter() - seconds, time.perf_counter()
+                late: Totals | None = None
+                first = int(state.step) - epoch * steps_per_epoch
+                for n in range(first, steps_per_epoch):
+                    batch = self.task.train.train(self.training.seed, epoch, n)
+                    state, sums = self.steps.train(state, Examples(*batch[:4]))
+                    # The numbers of the step before, while this one is being computed.
+                    self._show(bar, epoch, n, late, time.perf_counter() - begun)
+                    late = sums
+                    waited = (time.perf_counter() - saved) / 60
+                    if came or waited > self.run.checkpoint_minutes:
+                        step = self._save(state, time.perf_counter() - begun, None)
+                        saved = time.perf_counter()
+                        if came:
+                            return Stopped(step, came[0])
+                train_loss, train_accuracy = _means(state.totals)
+                if not math.isfinite(train_loss):
+                    raise UserError(_diverged(epoch, self.training.learning_rate))
+                val_loss, val_accuracy = self.evaluate(state.params, self.task.validation)
+                row = {
+                    "epoch": epoch + 1,
+                    "step": int(state.step),
+                    "train_loss": train_loss,
+                    "train_accuracy": train_accuracy,
+                    "val_loss": val_loss,
+                    "val_accuracy": val_accuracy,
+                    "seconds": round(time.perf_counter() - begun, 3),
+                }
+                self.rows.append(row)
+                state, seconds = state._replace(totals=Totals.zeros()), 0.0
+                self._save(state, seconds, val_accuracy)
+                self.directory.write_rows(self.rows)
+                plot.draw(self.directory.path)
+                self.screen.row(row, self.training.epochs, best=self.best_row() is row)
+        return None
+
+    def _finish(self) -> dict[str, Any]:
+        like = {"params": self.params}
+        _, arrays, _ = self.checkpoints.restore_best(like, self.screen.say)
+        test_loss, test_accuracy = self.evaluate(arrays["params"], self.task.test)
+        best = self.best_row()
+        summary = {
+            "dataset": self.task.dataset,
+            "cell": self.cell,
+            "parameters": models.count(self.task.model),
+            "best_epoch": best["epoch"],
+            "best_val_accuracy": best["val_accuracy"],
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "seconds": round(sum(row["seconds"] for row in self.rows), 3),
+        }
+        self.directory.write_summary(summary)
+        plot.draw(self.directory.path)
+        return summary
+
+    def evaluate(self, params: Any, part: Part) -> tuple[float, float]:
+        """Mean loss in nats and accuracy over every example of a part."""
+        sums = Totals.zeros()
+        for batch in part.evaluation():
+            found = self.steps.evaluate(params, Examples(*batch[:4]))
+            sums = jax.tree.map(lambda a, b: a + b, sums, found)
+        return _means(sums)
+
+    def best_row(self) -> dict[str, Any]:
+        """The epoch with the highest validation accuracy; of equal ones the first."""
+        return max(self.rows, key=lambda row: row["val_accuracy"])
+
+    def _is_patience_out(self) -> bool:
+        if not self.rows:
+            return False
+        return len(self.rows) - self.best_row()["epoch"] >= self.training.patience
+
+    def _show(self, bar: Bar, epoch: int, n: int, late: Totals | None, seconds: float) -> None:
+        numbers = []
+        if late is not None:
+            loss, accuracy = _means(late)
+            if not math.isfinite(loss):
+                raise UserError(_diverged(epoch, self.training.learning_rate))
+            numbers = [f"loss {loss:.3f}", f"accuracy {accuracy:.1%}"]
+        if self.rows:
+            numbers.append(f"val {self.rows[-1]['val_accuracy']:.1%}")
+        done, total = n + 1, self.task.train.steps_per_epoch
+        ahead = (self.training.epochs - epoch) * total - done
+        bar.update(
+            f"epoch {epoch + 1}/{self.training.epochs}",
+            done,
+            total,
+            numbers=numbers,
+            rate=done * self.training.batch_size / seconds,
+            seconds_left=ahead * seconds / done,
+        )
+
+    def _card(self, config: dict[str, Any]) -> None:
+        task = self.task
+        parts = {"training": task.train, "validation": task.validation, "test": task.test}
+        sizes = {name: part.examples for name, part in parts.items()}
+        self.screen.card(
+            task.title,
+            {
+                "data": {"dataset": task.dataset, **sizes},
+                "settings": {k: v for k, v in self.settings.items() if k not in _ELSEWHERE},
+                "devices": Counter(config["devices"]),
+                "run": {"directory": self.directory.path},
+            },
+            models.summary(task.model, task.inputs),
+        )
+
+
+_ELSEWHERE = {f.name for f in dataclasses.fields(Run)} | {"data", "data_dir"}
+
+
+def _means(sums: Totals) -> tuple[float, float]:
+    loss, correct, weight = (float(np.asarray(field)) for field in sums)
+    return loss / weight, correct / weight
+
+
+def _diverged(epoch: int, learning_rate: float) -> str:
+    return (
+        f"the loss is no longer finite in epoch {epoch + 1}; give a --learning-rate "
+        f"below {learning_rate:g} or a smaller --clip-norm"
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in VERSIONS
+    }
+
+
+@contextmanager
+def _watch_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in the list; the second one acts as if nobody watched."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        # Training may be inside a long compiled call, where no exception could be raised.
+        signal.signal(number, lambda *_: os._exit(128 + number))
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield came
+    finally:
+        restore()

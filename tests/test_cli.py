@@ -1,0 +1,111 @@
+"""One clear line for every mistake, and quick help."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+
+from experiments.cli import Range, UserError, parse, run
+from experiments.imdb import Settings as Imdb
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ["imdb", "predict", "data", "plot", "checkpoint"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A command."""
+
+    cell: Literal["rnn", "lstm"] = "lstm"
+    """The cell."""
+    units: Annotated[int, Range(1, 8)] = 4
+    """Units."""
+    rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.5
+    """A share."""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--cell", "foo"], r"'foo' for argument '--cell'.*'rnn', 'lstm'"),
+        (["--cel", "rnn"], r"Unrecognized options: --cel, rnn; did you mean --cell\?"),
+        (["--units", "x"], "--units: invalid literal.*'x'"),
+        (["--units", "0"], "^--units is 0; give a number at least 1 and at most 8$"),
+        (["--units", "9"], "^--units is 9; give"),
+        (["--units", "-3"], "--units is -3"),
+        (["--rate", "nan"], "^--rate is nan; give a number above 0 and below 1$"),
+        (["--rate", "inf"], "--rate is inf"),
+        (["--rate", "1"], "--rate is 1.0"),
+        (["--rate", "0"], "--rate is 0.0"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(args, message):
+    with pytest.raises(UserError, match=message) as caught:
+        parse(Example, args)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "values"),
+    [
+        ("units", "0 -1 nan"), ("layers", "0"), ("vocabulary", "3 0"), ("max-length", "0"),
+        ("embedding", "0"), ("batch-size", "0 -5"), ("epochs", "0"), ("patience", "0"),
+        ("seed", "-1"), ("learning-rate", "0 -1 nan inf"), ("dropout", "-0.1 1 nan"),
+        ("validation-fraction", "0 1 nan"), ("clip-norm", "0 nan"), ("cell", "foo"),
+        ("readout", "sum"), ("optimizer", "lion"), ("truncate", "middle"), ("data", "yes"),
+        ("weight-decay", "-1"), ("schedule", "step"), ("checkpoint-minutes", "0"),
+    ],
+)  # fmt: skip
+def test_every_number_of_imdb_has_bounds(flag, values):
+    for value in values.split():
+        with pytest.raises(UserError, match=f"--{flag}"):
+            parse(Imdb, [f"--{flag}", value])
+
+
+def test_what_is_in_bounds_is_parsed():
+    assert parse(Example, ["--units", "8", "--rate", "0.25"]) == Example(units=8, rate=0.25)
+
+
+def test_a_user_error_is_one_line_and_status_2(capsys):
+    def main():
+        raise UserError("this is wrong; do that")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: this is wrong; do that\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_without_importing_jax(command):
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{command}', '--help']\n"
+        f"try: runpy.run_module('experiments.{command}', run_name='__main__')\n"
+        "finally: print('heavy:', [m for m in ('jax', 'orbax', 'tensorflow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0
+    assert "heavy: []" in done.stdout
+    assert "usage" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_within_half_a_second(command):
+    """By hand: a busy machine would make it fail. The best of five, as files must be in memory."""
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", f"experiments.{command}", "--help"],
+            capture_output=True, cwd=ROOT, check=True,
+        )  # fmt: skip
+        seconds.append(time.perf_counter() - begun)
+    assert min(seconds) < 0.5, seconds
