@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from experiments.corpus import Corpus
     from experiments.data import TextData
-    from experiments.runner import Task
+    from experiments.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +83,17 @@ def main(args: list[str] | None = None) -> int:
 def task(settings: Settings, text: "TextData") -> "Task":
     """The reviews cut into batches, and the network that reads them."""
     from experiments import models
-    from experiments.batches import Batches, split_validation
-    from experiments.runner import Task
+    from experiments.batches import Batches, best_boundaries, split_validation
+    from experiments.task import Task
 
     of, training = settings.text, settings.training
     rows, held = split_validation(len(text.train.labels), of.validation_fraction, training.seed)
 
+    # The same padded lengths in all parts, because each is compiled.
+    boundaries = best_boundaries(text.train.lengths, of.max_length)
+
     def batches(corpus: "Corpus", rows: "np.ndarray | None" = None) -> Batches:
-        return Batches(corpus, rows, training.batch_size, of.max_length, of.truncate)
+        return Batches(corpus, rows, training.batch_size, of.max_length, of.truncate, boundaries)
 
     return Task(
         name="imdb",

@@ -13,7 +13,7 @@ from flax import nnx
 
 import jaxrnn
 
-Readout = Literal["last", "mean", "max"]
+Readout = Literal["last", "mean", "max", "mean-max"]
 
 
 class Recurrent(nnx.Module):
@@ -85,7 +85,8 @@ class Classifier(nnx.Module):
             dropout=dropout,
             rngs=rngs,
         )
-        self.dense = nnx.Linear(units * (2 if bidirectional else 1), classes, rngs=rngs)
+        width = units * (2 if bidirectional else 1) * (2 if readout == "mean-max" else 1)
+        self.dense = nnx.Linear(width, classes, rngs=rngs)
 
     def __call__(
         self, inputs: jax.Array, lengths: jax.Array, key: jax.Array | None = None
@@ -106,15 +107,23 @@ class Classifier(nnx.Module):
 
 
 def read_out(how: Readout, last: jax.Array, hs: jax.Array, lengths: jax.Array) -> jax.Array:
-    """One vector [B, F] for each sequence, over its valid steps only; zeros for an empty one."""
+    """One vector for each sequence, over its valid steps only; zeros for an empty one.
+
+    Args:
+        how: `mean-max` gives [B, 2 F], the others [B, F].
+        last: the last valid states [B, F].
+        hs: outputs [B, T, F], zero behind the lengths.
+        lengths: valid steps, int32 [B].
+    """
     if how == "last":
         return last
+    mean = jnp.sum(hs, axis=1) / jnp.maximum(lengths, 1)[:, None].astype(hs.dtype)
     if how == "mean":
-        # Outputs behind the length are zero, by the law of padding.
-        return jnp.sum(hs, axis=1) / jnp.maximum(lengths, 1)[:, None].astype(hs.dtype)
+        return mean
     valid = jnp.arange(hs.shape[1]) < lengths[:, None]
     largest = jnp.max(hs, axis=1, where=valid[..., None], initial=-jnp.inf)
-    return jnp.where(lengths[:, None] > 0, largest, 0)
+    largest = jnp.where(lengths[:, None] > 0, largest, 0)
+    return largest if how == "max" else jnp.concatenate([mean, largest], axis=-1)
 
 
 def _dropout(key: jax.Array | None, rate: float, xs: jax.Array, mask: tuple[int, ...]) -> jax.Array:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from experiments.cli import UserError, parse, run
-from experiments.rundir import RunDir
+from experiments.rundir import RunDir, best_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,11 +71,6 @@ def title(
     if summary is not None:
         parts.append(f"test {summary['test_accuracy']:.1%}")
     return " · ".join(parts)
-
-
-def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The epoch with the highest validation accuracy; of equal ones the first. NaN is none."""
-    return max(rows, key=lambda row: -math.inf if math.isnan(v := row["val_accuracy"]) else v)
 
 
 def curves(rows: Sequence[dict[str, Any]], *, title: str) -> "Figure":

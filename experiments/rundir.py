@@ -10,6 +10,7 @@ Each is written whole beside its place and renamed into it: it is there complete
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,11 @@ ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accurac
 
 # May differ when a run is continued: they change nothing of what is computed.
 FREE = {"run_dir", "resume", "data_dir", "checkpoint_minutes"}
+
+
+def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The epoch with the highest validation accuracy; of equal ones the first. NaN is none."""
+    return max(rows, key=lambda row: -math.inf if math.isnan(v := row["val_accuracy"]) else v)
 
 
 class RunDir:

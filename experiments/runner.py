@@ -8,16 +8,10 @@ run that was stopped anywhere goes on as if it had not been.
 import dataclasses
 import importlib.metadata
 import math
-import os
 import platform
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,70 +20,15 @@ from flax import nnx
 from experiments import models, plot
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError
-from experiments.rundir import RunDir
+from experiments.rundir import RunDir, best_row
 from experiments.screen import Bar, Screen
-from experiments.settings import Model, Run, Training, flatten
+from experiments.settings import Run, flatten
+from experiments.signals import watch
+from experiments.task import Part, Settings, Task
+from experiments.trained import best_params
 from experiments.training import Examples, Steps, Totals, TrainState, make_optimizer, make_steps
 
 VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-class Part(Protocol):
-    """One part of the data, cut into batches whose first four fields are those of `Examples`."""
-
-    @property
-    def examples(self) -> int:
-        """How many there are."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many batches."""
-
-    def train(self, seed: int, epoch: int, step: int) -> Any:
-        """A batch, as a function of these three."""
-
-    def evaluation(self) -> Iterator[Any]:
-        """All batches, in one order."""
-
-
-class Task(NamedTuple):
-    """What is learnt.
-
-    Attributes:
-        name: of the command, "imdb"; it tells `predict` what kind of run this is.
-        title: for people, "IMDB sentiment".
-        dataset: for the files of the run, "imdb" or "sample".
-        model: freshly drawn.
-        train, validation, test: the parts of the data.
-        inputs: shape of one example, for the table of layers.
-        save: writes into the run's directory what `predict` needs besides the checkpoint.
-    """
-
-    name: str
-    title: str
-    dataset: str
-    model: models.Classifier
-    train: Part
-    validation: Part
-    test: Part
-    inputs: tuple[int, ...]
-    save: Callable[[Path], None]
-
-
-class Settings(Protocol):
-    """The groups of settings that the loop reads; a task has more."""
-
-    @property
-    def model(self) -> Model:
-        """The network."""
-
-    @property
-    def training(self) -> Training:
-        """How it is trained."""
-
-    @property
-    def run(self) -> Run:
-        """Where the results go."""
 
 
 class Stopped(NamedTuple):
@@ -121,6 +60,8 @@ class Runner:
                 weight_decay=training.weight_decay,
             ),
             jax.random.key(training.seed),
+            average=training.average,
+            smoothing=training.label_smoothing,
         )
 
     def main(self) -> int:
@@ -186,7 +127,7 @@ class Runner:
 
     def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
         steps_per_epoch = self.task.train.steps_per_epoch
-        with _watch_signals() as came, self.screen.bar() as bar:
+        with watch() as came, self.screen.bar() as bar:
             while (epoch := len(self.rows)) < self.training.epochs and not self._is_patience_out():
                 begun, saved = time.perf_counter() - seconds, time.perf_counter()
                 late: Totals | None = None
@@ -206,7 +147,7 @@ class Runner:
                 train_loss, train_accuracy = _means(state.totals)
                 if not math.isfinite(train_loss):
                     raise UserError(_diverged(epoch, self.training.learning_rate))
-                val_loss, val_accuracy = self.evaluate(state.params, self.task.validation)
+                val_loss, val_accuracy = self.evaluate(state.evaluated, self.task.validation)
                 row = {
                     "epoch": epoch + 1,
                     "step": int(state.step),
@@ -221,14 +162,14 @@ class Runner:
                 self._save(state, seconds, val_accuracy)
                 self.directory.write_rows(self.rows)
                 plot.draw(self.directory.path)
-                self.screen.row(row, self.training.epochs, best=self.best_row() is row)
+                self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
         return None
 
     def _finish(self) -> dict[str, Any]:
-        like = {"params": self.params}
-        _, arrays, _ = self.checkpoints.restore_best(like, self.screen.say)
-        test_loss, test_accuracy = self.evaluate(arrays["params"], self.task.test)
-        best = self.best_row()
+        step, params = best_params(self.checkpoints, self.params, self.settings, self.screen.say)
+        test_loss, test_accuracy = self.evaluate(params, self.task.test)
+        # Not `best_row`: where the best checkpoint was damaged, another one was tested.
+        best = next(row for row in self.rows if row["step"] == step)
         summary = {
             "dataset": self.task.dataset,
             "cell": self.cell,
@@ -251,14 +192,10 @@ class Runner:
             sums = jax.tree.map(lambda a, b: a + b, sums, found)
         return _means(sums)
 
-    def best_row(self) -> dict[str, Any]:
-        """The epoch with the highest validation accuracy; of equal ones the first."""
-        return max(self.rows, key=lambda row: row["val_accuracy"])
-
     def _is_patience_out(self) -> bool:
         if not self.rows:
             return False
-        return len(self.rows) - self.best_row()["epoch"] >= self.training.patience
+        return len(self.rows) - best_row(self.rows)["epoch"] >= self.training.patience
 
     def _show(self, bar: Bar, epoch: int, n: int, late: Totals | None, seconds: float) -> None:
         numbers = []
@@ -315,26 +252,3 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in VERSIONS
     }
-
-
-@contextmanager
-def _watch_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in the list; the second one acts as if nobody watched."""
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        # Training may be inside a long compiled call, where no exception could be raised.
-        signal.signal(number, lambda *_: os._exit(128 + number))
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield came
-    finally:
-        restore()

@@ -26,8 +26,9 @@ class Model:
     """Recurrent layers on top of each other."""
     bidirectional: bool = False
     """Also run each layer from the end to the beginning."""
-    readout: Literal["last", "mean", "max"] = "mean"
-    """What of the states answers: the last one, or their mean or maximum over the valid steps."""
+    readout: Literal["last", "mean", "max", "mean-max"] = "mean"
+    """What of the states answers: the last one, their mean or maximum over the valid steps,
+    or both of these side by side."""
     dropout: Annotated[float, Share] = 0.0
     """Share of features dropped: of the embedding, between layers and of the readout."""
     word_dropout: Annotated[float, Share] = 0.0
@@ -52,6 +53,10 @@ class Training:
     """Gradients whose norm over all parameters is larger are scaled down to it."""
     weight_decay: Annotated[float, Range(0, 10)] = 0.0
     """Decoupled weight decay; only adamw has it."""
+    average: Annotated[float, Share] = 0.0
+    """Decay of a moving average of the weights, which is then what is evaluated and kept."""
+    label_smoothing: Annotated[float, Share] = 0.0
+    """Share of the right label that is given to all labels alike."""
     patience: Annotated[int, Range(1, 100000)] = 3
     """Stop after so many epochs without a better validation accuracy."""
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0

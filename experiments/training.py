@@ -46,12 +46,19 @@ class TrainState(NamedTuple):
         opt_state: optax's.
         step: int32, optimizer steps made.
         totals: over the epoch so far, so that an epoch can be left and entered anywhere.
+        average: the moving average of the parameters, None where there is none.
     """
 
     params: Any
     opt_state: Any
     step: jax.Array
     totals: Totals
+    average: Any = None
+
+    @property
+    def evaluated(self) -> Any:
+        """The parameters that count: the average where there is one."""
+        return self.params if self.average is None else self.average
 
 
 class Steps(NamedTuple):
@@ -68,11 +75,17 @@ class Steps(NamedTuple):
     evaluate: Callable[[Any, Examples], Totals]
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """In nats, for each example [B]; from logits [B, C], or [B, 1] when there are two classes."""
+def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
+    """In nats, for each example [B]; from logits [B, C], or [B, 1] when there are two classes.
+
+    With `smoothing` s the target is 1 - s for the label plus s shared by all classes alike
+    (Szegedy et al., 2016).
+    """
     if logits.shape[-1] == 1:
-        return optax.sigmoid_binary_cross_entropy(logits[:, 0], labels.astype(logits.dtype))
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        targets = labels.astype(logits.dtype) * (1 - smoothing) + smoothing / 2
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], targets)
+    targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, smoothing))
 
 
 def predicted(logits: jax.Array) -> jax.Array:
@@ -108,9 +121,22 @@ def make_optimizer(
 
 
 def make_steps(
-    graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, key: jax.Array
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    average: float = 0.0,
+    smoothing: float = 0.0,
 ) -> Steps:
-    """The two steps of a model whose call is `model(inputs, lengths, key) -> logits`."""
+    """The two steps of a model whose call is `model(inputs, lengths, key) -> logits`.
+
+    Args:
+        graphdef: of the model, from `nnx.split`.
+        optimizer: from `make_optimizer`.
+        key: of the dropout; step n draws from `fold_in(key, n)`.
+        average: decay of the moving average of the parameters; 0 keeps none.
+        smoothing: of the labels, in training only.
+    """
 
     def totals(logits: jax.Array, examples: Examples) -> Totals:
         right = (predicted(logits) == examples.labels).astype(jnp.float32)
@@ -120,13 +146,19 @@ def make_steps(
             weight=jnp.sum(examples.weights),
         )
 
-    def loss(params: Any, examples: Examples, key: jax.Array | None) -> tuple[jax.Array, Totals]:
-        logits = nnx.merge(graphdef, params)(examples.inputs, examples.lengths, key)
+    def forward(params: Any, examples: Examples, key: jax.Array | None) -> jax.Array:
+        return nnx.merge(graphdef, params)(examples.inputs, examples.lengths, key)
+
+    def loss(params: Any, examples: Examples, key: jax.Array) -> tuple[jax.Array, Totals]:
+        logits = forward(params, examples, key)
         sums = totals(logits, examples)
-        return sums.loss / jnp.maximum(sums.weight, 1), sums
+        smooth = cross_entropy(logits, examples.labels, smoothing) * examples.weights
+        return jnp.sum(smooth) / jnp.maximum(sums.weight, 1), sums
 
     def init(params: Any) -> TrainState:
-        return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), Totals.zeros())
+        copy = jax.tree.map(jnp.copy, params) if average else None
+        step = jnp.zeros((), jnp.int32)
+        return TrainState(params, optimizer.init(params), step, Totals.zeros(), copy)
 
     def train(state: TrainState, examples: Examples) -> tuple[TrainState, Totals]:
         dropout_key = jax.random.fold_in(key, state.step)
@@ -134,9 +166,14 @@ def make_steps(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         epoch = jax.tree.map(jnp.add, state.totals, batch)
-        return TrainState(params, opt_state, state.step + 1, epoch), batch
+        mean = state.average
+        if average:
+            # Short at first, or the mean would remember the weights that were drawn.
+            share = jnp.maximum(1 - average, 9 / (10 + state.step))
+            mean = optax.incremental_update(params, mean, share)
+        return TrainState(params, opt_state, state.step + 1, epoch, mean), batch
 
     def evaluate(params: Any, examples: Examples) -> Totals:
-        return loss(params, examples, None)[1]
+        return totals(forward(params, examples, None), examples)
 
     return Steps(init, jax.jit(train, donate_argnums=0), jax.jit(evaluate))

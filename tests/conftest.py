@@ -1,6 +1,7 @@
 """How every test runs: eight simulated devices, annotations executed."""
 
 import os
+import tempfile
 from pathlib import Path
 
 # Before anything imports jax.
@@ -13,6 +14,11 @@ os.environ["KERAS_BACKEND"] = "jax"
 import jax
 import jaxtyping
 import pytest
+
+# Many tests compile the same small programs; each is compiled once for all of them.
+_compiled = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")
+jax.config.update("jax_compilation_cache_dir", _compiled.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Shapes in the library's annotations are checked at every call, here and nowhere else.
 _hook = jaxtyping.install_import_hook("jaxrnn", "beartype.beartype")

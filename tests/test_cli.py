@@ -57,7 +57,9 @@ def test_a_mistake_is_one_line_that_names_it(args, message):
         ("seed", "-1"), ("learning-rate", "0 -1 nan inf"), ("dropout", "-0.1 1 nan"),
         ("validation-fraction", "0 1 nan"), ("clip-norm", "0 nan"), ("cell", "foo"),
         ("readout", "sum"), ("optimizer", "lion"), ("truncate", "middle"), ("data", "yes"),
-        ("weight-decay", "-1"), ("schedule", "step"), ("checkpoint-minutes", "0"),
+        ("weight-decay", "-1"),
+        ("average", "1"), ("label-smoothing", "-0.1"), ("schedule", "step"),
+        ("checkpoint-minutes", "0"),
     ],
 )  # fmt: skip
 def test_every_number_of_imdb_has_bounds(flag, values):

@@ -11,7 +11,7 @@ import jaxrnn
 from experiments import models
 
 LENGTHS = jnp.array([6, 1, 4, 0], jnp.int32)
-READOUTS = ["last", "mean", "max"]
+READOUTS = ["last", "mean", "max", "mean-max"]
 
 
 def classifier(cell=jaxrnn.GRU, **options):
@@ -37,6 +37,7 @@ def test_the_whole_forward_pass_by_hand(cell, readout, bidirectional):
             "last": np.concatenate([state.h for state in states[-1]]),
             "mean": np.mean(hs, axis=0),
             "max": np.max(hs, axis=0),
+            "mean-max": np.concatenate([np.mean(hs, axis=0), np.max(hs, axis=0)]),
         }[readout]
         assert_close(logits[b], pooled @ model.dense.kernel[...] + model.dense.bias[...], 1e-5)
     assert_close(logits[3], model.dense.bias[...])  # length 0: nothing was read

@@ -29,12 +29,12 @@ def examples(n=8, steps=6, seed=0, filler=0):
     return Examples(*[np.concatenate([a, np.zeros((filler, *a.shape[1:]), a.dtype)]) for a in rows])
 
 
-def setup(cell=jaxrnn.GRU, *, dropout=0.0, optimizer=None, seed=0, units=4):
+def setup(cell=jaxrnn.GRU, *, dropout=0.0, optimizer=None, seed=0, units=4, **options):
     model = models.Classifier(
         cell, vocabulary=20, features=5, units=units, dropout=dropout, rngs=nnx.Rngs(seed)
     )
     graphdef, params = nnx.split(model)
-    steps = make_steps(graphdef, optimizer or optax.sgd(0.1), jax.random.key(1))
+    steps = make_steps(graphdef, optimizer or optax.sgd(0.1), jax.random.key(1), **options)
     return steps, params, graphdef
 
 
@@ -59,6 +59,46 @@ def test_large_logits_lose_nothing():
     """Where sigmoid rounds to 0 or 1, the loss is still the logit."""
     assert_close(
         cross_entropy(jnp.array([[200.0], [-200.0]]), jnp.array([0, 1])), np.full(2, 200.0)
+    )
+
+
+def test_label_smoothing_equals_its_definition():
+    """Against a target of 1 - s + s/C for the label and s/C for the others, by hand."""
+    rng = np.random.default_rng(0)
+    for classes, columns in ((2, 1), (10, 10)):
+        logits, labels = rng.normal(0, 3, (50, columns)), rng.integers(0, classes, 50)
+        scores = np.concatenate([np.zeros((50, 1)), logits], 1) if columns == 1 else logits
+        log_softmax = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+        target = np.eye(classes)[labels] * 0.9 + 0.1 / classes
+        expected = -(target * log_softmax).sum(1)
+        actual = cross_entropy(jnp.float32(logits), jnp.int32(labels), 0.1)
+        assert_close(actual, expected, 1e-5)
+
+
+def test_smoothing_acts_in_training_only():
+    plain, smooth = (setup(smoothing=s, optimizer=optax.sgd(0.1)) for s in (0.0, 0.3))
+    copy = [jax.tree.map(jnp.copy, params) for _, params, _ in (plain, smooth)]
+    reported, moved = [], []
+    for (steps, params, _), start in zip((plain, smooth), copy, strict=True):
+        state, sums = steps.train(steps.init(start), examples())
+        reported.append([sums, steps.evaluate(params, examples())])
+        moved.append(np.asarray(state.params["dense"]["bias"][...]))
+    assert_close(reported[0], reported[1])  # what is shown is the plain cross-entropy
+    assert not np.allclose(moved[0], moved[1])
+
+
+def test_the_average_follows_the_parameters_with_its_decay():
+    steps, params, _ = setup(average=0.9)
+    state = steps.init(params)
+    expected = np.asarray(params["dense"]["kernel"][...], np.float64)
+    np.testing.assert_array_equal(state.evaluated["dense"]["kernel"][...], np.float32(expected))
+    for step in range(120):
+        state, _ = steps.train(state, examples())
+        share = max(0.1, 9 / (10 + step))
+        expected += share * (np.asarray(state.params["dense"]["kernel"][...]) - expected)
+    assert_close(state.evaluated["dense"]["kernel"][...], expected, 1e-5)  # 120 roundings
+    assert not np.allclose(
+        state.evaluated["dense"]["kernel"][...], state.params["dense"]["kernel"][...]
     )
 
 

@@ -1,0 +1,237 @@
+"""A run from start to end on a small corpus: its files, its promises, its resumption."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import imdb, predict
+from experiments.checkpoint import Checkpoints
+from experiments.cli import UserError, parse
+from experiments.corpus import index
+from experiments.data import TextData
+from experiments.rundir import RunDir
+from experiments.runner import Runner, Stopped
+from experiments.screen import Screen
+
+ROW = ["epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"]
+SUMMARY = [
+    "dataset", "cell", "parameters", "best_epoch", "best_val_accuracy", "test_loss",
+    "test_accuracy", "seconds",
+]  # fmt: skip
+
+
+def corpus():
+    """Texts whose label is whether the last word is "good": 150 to train on, 50 to test."""
+    rng = np.random.default_rng(0)
+    words = np.array(["a", "film", "plot", "actor", "scene", "good", "bad"])
+    texts, labels = [], []
+    for _ in range(200):
+        label = int(rng.integers(2))
+        # Few lengths: each padded shape compiles.
+        middle = words[rng.integers(0, len(words), rng.choice([2, 9]))]
+        texts.append(" ".join([*middle, "good" if label else "bad"]))
+        labels.append(label)
+    train, test, vocabulary = index((texts[:150], labels[:150]), (texts[150:], labels[150:]))
+    return TextData("sample", train, test, vocabulary)
+
+
+TEXT = corpus()
+
+
+def runner(path, *args):
+    """What the command makes of these flags, on the small corpus."""
+    settings = parse(
+        imdb.Settings,
+        ["--run-dir", str(path), "--units", "4", "--embedding", "3", "--max-length", "8",
+         "--batch-size", "32", "--epochs", "3", "--learning-rate", "0.01", *args],
+    )  # fmt: skip
+    directory = RunDir(path)
+    directory.check(resume=settings.run.resume)
+    return Runner(imdb.task(settings, TEXT), settings, directory, Screen())
+
+
+def interrupted(path, step, *args, number=signal.SIGTERM):
+    """A run that gets a signal while batch `step` is being made."""
+    run, asked = runner(path, *args), []
+    make = run.task.train.train
+
+    def train(*which):
+        asked.append(which)
+        if len(asked) == step:
+            os.kill(os.getpid(), number)
+        return make(*which)
+
+    run.task.train.train = train
+    return run.fit()
+
+
+def rows(path, *, seconds=False):
+    found = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if seconds or k != "seconds"} for row in found]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One run with all defaults, left alone."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    runner(path).fit()
+    return path
+
+
+def test_the_files_of_a_run_are_the_contract(whole):
+    config = json.loads((whole / "config.json").read_text())
+    assert config["settings"]["cell"] == "lstm"
+    assert config["settings"]["units"] == 4
+    assert config["dataset"] == "sample"
+    assert {"python", "jax", "flax", "optax"} <= config["versions"].keys()
+    assert config["devices"]
+    found = rows(whole, seconds=True)
+    assert [list(row) for row in found] == [ROW] * 3
+    assert [row["epoch"] for row in found] == [1, 2, 3]
+    assert [row["step"] for row in found] == [4, 8, 12]  # 120 of 150 texts, 32 at a time
+    summary = json.loads((whole / "summary.json").read_text())
+    assert list(summary) == SUMMARY
+    assert (summary["dataset"], summary["cell"]) == ("sample", "lstm")
+    best = max(found, key=lambda row: row["val_accuracy"])
+    assert summary["best_epoch"] == best["epoch"]
+    assert summary["best_val_accuracy"] == best["val_accuracy"]
+    assert (whole / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert not list(whole.glob(".*")), "something half-written was left"
+
+
+def test_the_test_accuracy_is_the_best_epochs_over_every_test_text(whole):
+    """Counted again text by text, through `predict`."""
+    config = RunDir(whole).config()
+    right = 0
+    for i, label in enumerate(TEXT.test.labels):
+        text = TEXT.vocabulary.decode(TEXT.test.example(i)[1:])
+        answer = predict.classify(RunDir(whole), config, TEXT.vocabulary, text)
+        right += (answer.label == "positive") == bool(label)
+        assert 0.5 <= answer.probability <= 1
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["test_accuracy"] == pytest.approx(right / len(TEXT.test.labels))
+
+
+def test_two_runs_with_one_seed_are_bit_equal_and_another_seed_is_not(tmp_path, whole):
+    again, other = tmp_path / "again", tmp_path / "other"
+    runner(again).fit()
+    runner(other, "--seed", "1").fit()
+    assert rows(again) == rows(whole)
+    assert rows(other) != rows(whole)
+    assert checkpoint_digest(again) == checkpoint_digest(whole)
+
+
+def checkpoint_digest(path):
+    """SHA-256 of every array of the newest checkpoint: parameters, optimizer state, step."""
+    steps = {int(p.name): p for p in (path / "checkpoints").iterdir() if p.name.isdigit()}
+    return json.loads((steps[max(steps)] / "manifest.json").read_text())["arrays"]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("step", [2, 4, 5])
+def test_resume(tmp_path, cell, step):
+    """Stopped by a signal within an epoch, at its end, behind it: as if never stopped, bitwise."""
+    args = ["--cell", cell, "--dropout", "0.3", "--optimizer", "adam", "--average", "0.9"]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    runner(straight, *args).fit()
+    end = interrupted(stopped, step, *args)
+    assert end == Stopped(step, signal.SIGTERM)
+    assert not (stopped / "summary.json").exists()
+    runner(stopped, *args, "--resume").fit()
+    assert rows(stopped) == rows(straight)
+    assert checkpoint_digest(stopped) == checkpoint_digest(straight)
+    summaries = [json.loads((p / "summary.json").read_text()) for p in (straight, stopped)]
+    assert [s.pop("seconds") > 0 for s in summaries] == [True, True]
+    assert summaries[0] == summaries[1]
+
+
+def test_ctrl_c_keeps_what_was_trained_and_exits_130(tmp_path, capsys):
+    path = tmp_path / "run"
+    run = runner(path)
+    make = run.task.train.train
+    run.task.train.train = lambda *which: (os.kill(os.getpid(), signal.SIGINT), make(*which))[1]
+    assert run.main() == 130
+    assert "stopped and saved at step 1; the same command with --resume goes on" in (
+        capsys.readouterr().out
+    )
+    assert Checkpoints(path / "checkpoints").latest() == 1
+    text, config = "a good film", RunDir(path).config()
+    assert predict.classify(RunDir(path), config, TEXT.vocabulary, text).label
+
+
+def test_a_finished_run_is_not_trained_again(whole):
+    before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
+    summary = runner(whole, "--resume").fit()
+    assert summary == json.loads((whole / "summary.json").read_text())
+    assert before == {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--units", "5"], "--units is 5, but this run was started with 4"),
+        (["--cell", "gru"], "--cell is gru, but this run was started with lstm"),
+        (["--seed", "7"], "--seed is 7, but this run was started with 0"),
+        (["--learning-rate", "0.5"], "--learning-rate is 0.5, but this run was started with 0.01"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused(whole, change, message):
+    with pytest.raises(UserError, match=message):
+        runner(whole, "--resume", *change).fit()
+
+
+def test_resuming_with_other_data_is_refused(whole):
+    run = runner(whole, "--resume")
+    run.task = run.task._replace(dataset="imdb")
+    with pytest.raises(UserError, match="trained on sample, and the data is imdb now"):
+        run.fit()
+
+
+def test_a_directory_that_holds_a_run_or_something_else_is_refused(tmp_path, whole):
+    with pytest.raises(UserError, match="already holds a run; add --resume"):
+        runner(whole)
+    with pytest.raises(UserError, match="holds no run; leave --resume out"):
+        runner(tmp_path / "new", "--resume")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "love.txt").write_text("dear")
+    with pytest.raises(UserError, match="holds other files"):
+        runner(tmp_path / "letters")
+    with pytest.raises(UserError, match=r"love.txt is a file; name a directory"):
+        runner(tmp_path / "letters" / "love.txt")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["letters"]
+
+
+def test_patience_stops_and_the_best_epoch_is_the_one_tested(tmp_path):
+    """A learning rate that wrecks a trained net: later epochs are worse, the best one is kept."""
+    path = tmp_path / "run"
+    run = runner(path, "--epochs", "50", "--patience", "2", "--learning-rate", "0.05",
+                 "--schedule", "constant")  # fmt: skip
+    summary = run.fit()
+    found = rows(path)
+    assert len(found) == summary["best_epoch"] + 2
+    later = [row["val_accuracy"] for row in found[summary["best_epoch"] :]]
+    assert max(later) <= summary["best_val_accuracy"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(tmp_path):
+    run = runner(tmp_path / "run")
+    run.params = jax.tree.map(lambda a: a * np.float32(np.nan), run.params)
+    with pytest.raises(UserError, match=r"no longer finite in epoch 1; give a --learning-rate"):
+        run.fit()
+    assert Checkpoints(tmp_path / "run" / "checkpoints").latest() is None
+
+
+def test_evaluation_counts_every_example_once_whatever_the_batch_size(whole, tmp_path):
+    sums = []
+    for size in ("1", "7", "50", "64"):
+        run = runner(tmp_path / size, "--batch-size", size)
+        like = {"params": run.params}
+        _, arrays, _ = Checkpoints(whole / "checkpoints").restore_best(like, print)
+        sums.append(run.evaluate(arrays["params"], run.task.test))
+    assert {accuracy for _, accuracy in sums} == {sums[0][1]}
+    # Means of 50 float32 losses, summed in another order.
+    np.testing.assert_allclose([loss for loss, _ in sums], sums[0][0], rtol=1e-6)
