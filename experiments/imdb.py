@@ -50,8 +50,8 @@ class Settings:
     """
 
     text: Text = Text()
-    model: Model = Model()
-    training: Training = Training()
+    model: Model = Model(dropout=0.5, word_dropout=0.1)
+    training: Training = Training(optimizer="adam", learning_rate=0.003, average=0.995)
     run: Run = Run()
 
 

@@ -132,6 +132,7 @@ class Runner:
                 begun, saved = time.perf_counter() - seconds, time.perf_counter()
                 late: Totals | None = None
                 first = int(state.step) - epoch * steps_per_epoch
+                bar.update(self._epoch_name(epoch), first, steps_per_epoch, numbers=["compiling"])
                 for n in range(first, steps_per_epoch):
                     batch = self.task.train.train(self.training.seed, epoch, n)
                     state, sums = self.steps.train(state, Examples(*batch[:4]))
@@ -209,13 +210,16 @@ class Runner:
         done, total = n + 1, self.task.train.steps_per_epoch
         ahead = (self.training.epochs - epoch) * total - done
         bar.update(
-            f"epoch {epoch + 1}/{self.training.epochs}",
+            self._epoch_name(epoch),
             done,
             total,
             numbers=numbers,
             rate=done * self.training.batch_size / seconds,
             seconds_left=ahead * seconds / done,
         )
+
+    def _epoch_name(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self.training.epochs}"
 
     def _card(self, config: dict[str, Any]) -> None:
         task = self.task

@@ -34,7 +34,7 @@ class Screen:
         card.add_column(style="cyan", no_wrap=True)
         card.add_column(overflow="fold")
         for name, pairs in groups.items():
-            card.add_row(name, "  ".join(f"{key} {_value(value)}" for key, value in pairs.items()))
+            card.add_row(name, "  ".join(f"{key}={_value(value)}" for key, value in pairs.items()))
         self.console.print(card)
         table = Table(box=None, padding=(0, 2), header_style="cyan", show_footer=True)
         layers = list(layers)
