@@ -18,16 +18,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from experiments.corpus import Corpus
+from experiments.order import FILLER, cut, generator, permutation, split_validation
 from experiments.text import PADDING
 
-FILLER = -1
+__all__ = ["FILLER", "Batch", "Batches", "best_boundaries", "split_validation"]
 
 # Each shape compiles once. Of all steps of 20,000 IMDB reviews at max_length 500, B = 128, six
 # shapes waste 13.6% on padding; four 18.5%, eight 11.1%, a single one 56%.
 SHAPES = 6
-
-# Which word of the key the generator gets for the split, out of reach of any epoch.
-_SPLIT = 2**64 - 1
 
 
 class Batch(NamedTuple):
@@ -53,24 +51,6 @@ class Plan(NamedTuple):
 
     rows: np.ndarray
     lengths: np.ndarray
-
-
-def split_validation(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the numbers 0 to n-1 at random: `(train_rows, validation_rows)`, both sorted, int64.
-
-    `round(n * fraction)` go to validation, but where `fraction` is positive at least one, and at
-    least one stays for training.
-
-    Raises:
-      ValueError: `fraction` is not in [0, 1), or `n` is too small to divide.
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"fraction is {fraction}; give a number at least 0 and below 1")
-    if n < 1 + (fraction > 0):
-        raise ValueError(f"n is {n}; {1 + (fraction > 0)} examples are needed")
-    held = min(max(round(n * fraction), int(fraction > 0)), n - 1)
-    shuffled = _permutation(_generator(seed, _SPLIT), n)
-    return np.sort(shuffled[held:]), np.sort(shuffled[:held])
 
 
 def best_boundaries(lengths: np.ndarray, max_length: int, shapes: int = SHAPES) -> tuple[int, ...]:
@@ -178,10 +158,10 @@ class Batches:
         # The plan costs as much as several batches; the loop asks for one epoch at a time.
         if self._last is not None and self._last[0] == (seed, epoch):
             return self._last[1]
-        generator = _generator(seed, epoch)
-        rows = self._rows[_permutation(generator, len(self._rows))]
+        source = generator(seed, epoch)
+        rows = self._rows[permutation(source, len(self._rows))]
         plan = self._cut(rows[np.argsort(self._bucket[rows], kind="stable")])
-        order = _permutation(generator, self.steps_per_epoch)
+        order = permutation(source, self.steps_per_epoch)
         plan = Plan(plan.rows[order], plan.lengths[order])
         self._last = (seed, epoch), plan
         return plan
@@ -201,14 +181,10 @@ class Batches:
 
     def _cut(self, rows: np.ndarray) -> Plan:
         """Cut ordered rows into batches; one that spans buckets gets the larger length."""
-        size = self.steps_per_epoch * self.batch_size
-        filled = np.full(size, FILLER, np.int64)
-        filled[: len(rows)] = rows
+        filled = cut(rows, self.batch_size)
         # A filler never asks for more than its neighbours have.
-        bucket = np.zeros(size, np.uint16)
-        bucket[: len(rows)] = self._bucket[rows]
-        shape = (self.steps_per_epoch, self.batch_size)
-        return Plan(filled.reshape(shape), np.array(self.boundaries)[bucket.reshape(shape).max(1)])
+        bucket = np.where(filled == FILLER, 0, self._bucket[filled])
+        return Plan(filled, np.array(self.boundaries)[bucket.max(1)])
 
     def _gather(self, rows: np.ndarray, length: int) -> Batch:
         real = rows != FILLER
@@ -223,15 +199,3 @@ class Batches:
             weights=real.astype(np.float32),
             rows=rows,
         )
-
-
-def _generator(seed: int, stream: int) -> np.random.Philox:
-    """Counter-based: the key alone makes the numbers, no earlier epoch has to be drawn."""
-    if not (0 <= seed < 2**64 and 0 <= stream < 2**64):
-        raise ValueError(f"seed is {seed} and epoch {stream}; give numbers from 0 to 2**64 - 1")
-    return np.random.Philox(key=np.array([seed, stream], np.uint64))
-
-
-def _permutation(generator: np.random.Philox, n: int) -> np.ndarray:
-    # Sorting raw bits: NumPy promises their stream for ever, that of `Generator.permutation` not.
-    return np.argsort(generator.random_raw(n), kind="stable")

@@ -72,16 +72,23 @@ def check_ranges(settings: object) -> None:
 
 
 def parse(
-    settings: type[Settings], args: Sequence[str] | None = None, *, prog: str | None = None
+    settings: type[Settings],
+    args: Sequence[str] | None = None,
+    *,
+    prog: str | None = None,
+    default: Settings | None = None,
 ) -> Settings:
     """Read `settings` (a dataclass) from the command line; `UserError` where that cannot be done.
+
+    Flags override `default`; without one, the dataclass's own defaults.
 
     tyro draws a box of several lines around a mistake; its text is put on one line here.
     """
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            parsed = tyro.cli(settings, args=args, prog=prog, description=None)
+            base: dict[str, Any] = {} if default is None else {"default": default}
+            parsed = tyro.cli(settings, args=args, prog=prog, description=None, **base)
     except SystemExit as stop:
         if not stop.code:
             raise

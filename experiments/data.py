@@ -1,8 +1,9 @@
-"""The data of the experiments: IMDB reviews through TFDS, or the built-in sample.
+"""The data of the experiments: what is prepared, what to do, and the reviews as numbered words.
 
     python -m experiments.data status
     python -m experiments.data prepare imdb
     python -m experiments.data show imdb 2 --split test
+    python -m experiments.data show mnist 2
 
 `load_text` is what training asks. The first time it reads the reviews and numbers their words,
 which takes seconds; the result is kept (see `token_cache`).
@@ -12,8 +13,7 @@ import dataclasses
 import importlib
 import shlex
 import sys
-import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -23,17 +23,15 @@ from experiments import token_cache
 from experiments.archives import archives, fault, manual_dir
 from experiments.cli import Range, UserError, parse, run
 from experiments.corpus import Corpus, index
+from experiments.obtain import Data, Say, obtain
 from experiments.text import FIRST_WORD, Vocabulary
-from experiments.tfds_prepare import UnavailableError, prepare
+from experiments.tfds_prepare import prepare
 from experiments.tfds_source import BUILDERS, Name, Prepared, data_root, find, read
 
 __all__ = ["Corpus", "TextData", "load_text"]
 
-Data = Literal["auto", "tfds", "sample"]
-Say = Callable[[str], None]
-
-# Enough for an LSTM to learn the grammar, and half a second to make.
-SAMPLE_TRAIN, SAMPLE_TEST = 4000, 1000
+# As many as an LSTM needs to learn the grammar within ten epochs; a second to make.
+SAMPLE_TRAIN, SAMPLE_TEST = 15_000, 2000
 
 
 class TextData(NamedTuple):
@@ -49,9 +47,7 @@ def load_text(data: Data, data_dir: str | None, vocabulary: int, say: Say) -> Te
     """Read the reviews as ids below `vocabulary`; prepare them first where that has to be done.
 
     Args:
-      data: `tfds` is IMDB or an error. `auto` is IMDB, but where it is neither prepared nor can
-        be had within seconds, the built-in sample, announced by a banner. `sample` is the sample.
-      data_dir: TFDS's `data_dir`; None for TFDS's default.
+      data, data_dir: see `obtain.obtain`.
       vocabulary: number of ids, the three special ones included.
       say: gets lines for the user.
 
@@ -60,25 +56,9 @@ def load_text(data: Data, data_dir: str | None, vocabulary: int, say: Say) -> Te
     """
     if vocabulary <= FIRST_WORD:
         raise UserError(f"--vocabulary is {vocabulary}; give a number at least {FIRST_WORD + 1}")
-    if data == "sample":
-        return _limited("sample", _sample(), vocabulary)
-    root = data_root(data_dir)
-    prepared = find("imdb", root)
+    prepared = obtain("imdb", data, data_dir, say)
     if prepared is None:
-        # A directory that the user named and that is not there is more likely a slip of the pen
-        # than a wish for a new one.
-        if data_dir is not None and not root.exists():
-            raise UserError(
-                f"--data-dir {root} does not exist; correct it, or make it with "
-                f"`python -m experiments.data prepare imdb --data-dir {shlex.quote(str(root))}`"
-            )
-        try:
-            prepared = prepare("imdb", root, say)
-        except UnavailableError as reason:
-            if data == "tfds":
-                raise
-            say(_banner(root, str(reason)))
-            return _limited("sample", _sample(), vocabulary)
+        return _limited("sample", _sample(), vocabulary)
     return _limited("imdb", _tokens(prepared, say), vocabulary)
 
 
@@ -114,16 +94,6 @@ def _sample() -> token_cache.Tokens:
     return index(sample.reviews(0, SAMPLE_TRAIN), sample.reviews(1, SAMPLE_TEST))
 
 
-def _banner(root: Path, reason: str) -> str:
-    rows = [
-        "THIS IS NOT IMDB. The data is the BUILT-IN SAMPLE: generated reviews.",
-        "Its figures say nothing about real reviews.",
-        f"IMDB is not prepared in {root}:",
-        *textwrap.wrap(reason, 84, break_long_words=False, break_on_hyphens=False),
-    ]
-    return "\n".join(["!" * 88, *(f"!!  {row}" for row in rows), "!" * 88])
-
-
 DataDir = Annotated[str | None, tyro.conf.arg(help="TFDS's data_dir (default: TFDS's own)")]
 
 
@@ -145,12 +115,12 @@ class Prepare:
 
 @dataclasses.dataclass(frozen=True)
 class Show:
-    """Print reviews as the model gets them: numbered words, decoded again."""
+    """Print reviews as the model gets them, numbered words decoded again; or images."""
 
-    name: tyro.conf.Positional[Literal["imdb", "sample"]]
-    """Which data set."""
+    name: tyro.conf.Positional[Literal["imdb", "sample", "mnist", "digits"]]
+    """Which data set; sample and digits are the built-in samples of imdb and mnist."""
     count: tyro.conf.Positional[Annotated[int, Range(1)]] = 1
-    """How many reviews, from the first on."""
+    """How many, from the first on."""
     split: Literal["train", "test"] = "train"
     """Which part."""
     vocabulary: Annotated[int, Range(FIRST_WORD + 1)] = 10_000
@@ -201,13 +171,32 @@ def _main(args: list[str] | None = None) -> None:
             prepared = prepare(name, data_root(data_dir), _say)
             print(f"{name}: prepared in {prepared.directory}")
         case Show(name, count, split, vocabulary, data_dir):
-            data = load_text("sample" if name == "sample" else "tfds", data_dir, vocabulary, _say)
-            corpus = data.train if split == "train" else data.test
-            if count > len(corpus.labels):
-                raise UserError(f"count is {count}; {name} {split} has {len(corpus.labels):,}")
+            if name in ("mnist", "digits"):
+                labels, texts = _images(name, split, data_dir)
+            else:
+                labels, texts = _reviews(name, split, data_dir, vocabulary)
+            if count > len(labels):
+                raise UserError(f"count is {count}; {name} {split} has {len(labels):,}")
             for i in range(count):
-                label = ("negative", "positive")[corpus.labels[i]]
-                print(f"[{split} {i}] {label}: {data.vocabulary.decode(corpus.example(i))}\n")
+                print(f"[{split} {i}] {labels[i]}: {texts(i)}\n")
+
+
+Shown = tuple[Sequence[str], Callable[[int], str]]
+
+
+def _reviews(name: str, split: str, data_dir: str | None, vocabulary: int) -> Shown:
+    data = load_text("sample" if name == "sample" else "tfds", data_dir, vocabulary, _say)
+    corpus = data.train if split == "train" else data.test
+    labels = [("negative", "positive")[label] for label in corpus.labels]
+    return labels, lambda i: data.vocabulary.decode(corpus.example(i))
+
+
+def _images(name: str, split: str, data_dir: str | None) -> Shown:
+    from experiments.images import as_text, load_images
+
+    data = load_images("sample" if name == "digits" else "tfds", data_dir, _say)
+    images = data.train if split == "train" else data.test
+    return list(map(str, images.labels)), lambda i: "\n" + as_text(images.pixels[i])
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """Sentiment of IMDB reviews: is a film review positive?
 
     python -m experiments.imdb --cell gru
+    python -m experiments.imdb --recipe stacked
 
 Trains on 20,000 of the 25,000 training reviews, validates on the other 5,000, and tests the best
 epoch on the 25,000 test reviews.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from experiments.cli import Range, parse, path, run
-from experiments.settings import Model, Run, Training, flat, flatten
+from experiments.cli import parse, run
+from experiments.recipes import RECIPES, Settings
+from experiments.settings import flatten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,56 +22,23 @@ if TYPE_CHECKING:
     from experiments.task import Task
 
 
-@dataclasses.dataclass(frozen=True)
-class Text:
-    """The reviews."""
-
-    data: Literal["auto", "tfds", "sample"] = "auto"
-    """tfds: IMDB, or an error. auto: IMDB, or the built-in sample where IMDB is out of reach."""
-    data_dir: Annotated[str | None, path("TFDS's own")] = None
-    """TFDS's data_dir."""
-    vocabulary: Annotated[int, Range(4, 10**6)] = 10000
-    """Ids: padding, start, unknown and the most frequent words."""
-    max_length: Annotated[int, Range(1, 10**5)] = 500
-    """Steps; longer reviews are cut."""
-    truncate: Literal["head", "tail"] = "head"
-    """Which end of a longer review is cut off; the verdict often stands at its end."""
-    validation_fraction: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
-    """Share of the training reviews that is kept for validation."""
-    embedding: Annotated[int, Range(1, 16384)] = 32
-    """Features of a word."""
-
-
-@flat
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Train a recurrent network on the sentiment of IMDB film reviews.
-
-    example: python -m experiments.imdb --cell gru --units 64 --run-dir runs/gru64
-    """
-
-    text: Text = Text()
-    model: Model = Model(dropout=0.5, word_dropout=0.1)
-    training: Training = Training(optimizer="adam", learning_rate=0.003, average=0.995)
-    run: Run = Run()
-
-
-TITLE = "IMDB sentiment"
-
-
+PROG = "python -m experiments.imdb"
 VOCABULARY = "vocabulary.txt"
 
 
 def main(args: list[str] | None = None) -> int:
     """Parse, load, train; the exit status."""
-    settings = parse(Settings, args, prog="python -m experiments.imdb")
+    settings = parse(Settings, args, prog=PROG)
+    if settings.recipe is not None:
+        settings = parse(Settings, args, prog=PROG, default=RECIPES[settings.recipe]())
     # Imported behind the parser, so that `--help` and mistakes answer at once.
     from experiments.data import load_text
     from experiments.rundir import RunDir
     from experiments.screen import Screen
 
     seed, cell = settings.training.seed, settings.model.cell
-    directory = RunDir(settings.run.run_dir or Path("runs") / f"imdb-{cell}-seed{seed}")
+    name = settings.recipe or cell
+    directory = RunDir(settings.run.run_dir or Path("runs") / f"imdb-{name}-seed{seed}")
     directory.check(resume=settings.run.resume)
     screen, of = Screen(), settings.text
     text = load_text(of.data, of.data_dir, of.vocabulary, screen.say)

@@ -56,12 +56,14 @@ class Recurrent(nnx.Module):
 class Classifier(nnx.Module):
     """Sequences to logits [B, classes]; one logit for two classes.
 
-    With a vocabulary the inputs are ids [B, T], without one features [B, T, features].
+    With a vocabulary the inputs are ids [B, T], without one features [B, T, features]. Without a
+    cell the features themselves are read out: a bag of words. With `hidden` a dense layer of that
+    width and ReLU stands between readout and logits.
     """
 
     def __init__(
         self,
-        cell: jaxrnn.Cell,
+        cell: jaxrnn.Cell | None,
         *,
         vocabulary: int | None = None,
         features: int,
@@ -71,22 +73,24 @@ class Classifier(nnx.Module):
         readout: Readout = "mean",
         dropout: float = 0.0,
         word_dropout: float = 0.0,
+        hidden: int = 0,
         classes: int = 1,
         rngs: nnx.Rngs,
     ):
         self.readout, self.dropout, self.word_dropout = readout, dropout, word_dropout
         self.embedding = None if vocabulary is None else nnx.Embed(vocabulary, features, rngs=rngs)
-        self.recurrent = Recurrent(
-            cell,
-            features,
-            units,
-            layers=layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            rngs=rngs,
+        stack: dict[str, Any] = {
+            "layers": layers,
+            "bidirectional": bidirectional,
+            "dropout": dropout,
+        }
+        self.recurrent = (
+            None if cell is None else Recurrent(cell, features, units, **stack, rngs=rngs)
         )
-        width = units * (2 if bidirectional else 1) * (2 if readout == "mean-max" else 1)
-        self.dense = nnx.Linear(width, classes, rngs=rngs)
+        width = features if cell is None else units * (2 if bidirectional else 1)
+        width *= 2 if readout == "mean-max" else 1
+        self.hidden = nnx.Linear(width, hidden, rngs=rngs) if hidden else None
+        self.dense = nnx.Linear(hidden or width, classes, rngs=rngs)
 
     def __call__(
         self, inputs: jax.Array, lengths: jax.Array, key: jax.Array | None = None
@@ -101,8 +105,13 @@ class Classifier(nnx.Module):
             xs = _dropout(words, self.word_dropout, xs, (batch, steps, 1))
             # The same features of every word of a text, or the network reads them off a neighbour.
             xs = _dropout(features, self.dropout, xs, (batch, 1, width))
-        last, hs = self.recurrent(xs, lengths, between)
+        if self.recurrent is None:
+            last, hs = _as_outputs(xs, lengths)
+        else:
+            last, hs = self.recurrent(xs, lengths, between)
         pooled = read_out(self.readout, last, hs, lengths)
+        if self.hidden is not None:
+            pooled = jax.nn.relu(self.hidden(pooled))
         return self.dense(_dropout(behind, self.dropout, pooled, pooled.shape))
 
 
@@ -126,6 +135,14 @@ def read_out(how: Readout, last: jax.Array, hs: jax.Array, lengths: jax.Array) -
     return largest if how == "max" else jnp.concatenate([mean, largest], axis=-1)
 
 
+def _as_outputs(xs: jax.Array, lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Features [B, T, F] as a recurrent layer would give them: the last valid ones, and all."""
+    valid = jnp.arange(xs.shape[1]) < lengths[:, None]
+    hs = jnp.where(valid[..., None], xs, 0)
+    last = jnp.maximum(lengths - 1, 0)[:, None, None]
+    return jnp.take_along_axis(hs, last, axis=1)[:, 0], hs
+
+
 def _dropout(key: jax.Array | None, rate: float, xs: jax.Array, mask: tuple[int, ...]) -> jax.Array:
     """Drop a share of `xs` and scale the rest up; one draw for each element of shape `mask`."""
     if key is None or rate == 0:
@@ -138,7 +155,7 @@ def build(
 ) -> Classifier:
     """The classifier that flat settings describe (those of a `config.json`), freshly drawn."""
     return Classifier(
-        jaxrnn.CELLS[settings["cell"]],
+        jaxrnn.CELLS.get(settings["cell"]),  # "none" is none
         vocabulary=vocabulary,
         features=features,
         units=settings["units"],
@@ -147,6 +164,7 @@ def build(
         readout=settings["readout"],
         dropout=settings["dropout"],
         word_dropout=settings["word_dropout"],
+        hidden=settings["hidden"],
         classes=classes,
         rngs=nnx.Rngs(settings["seed"]),
     )
@@ -169,14 +187,15 @@ def summary(model: Classifier, inputs: tuple[int, ...]) -> list[Layer]:
     """The model as a table, for inputs of this shape without the batch axis."""
     steps, recurrent = inputs[0], model.recurrent
     names = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+    kind = "" if recurrent is None else names[recurrent.cell.name]
     rows = []
     if model.embedding is not None:
         rows.append(
             Layer("Embedding", f"(B, {steps}, {model.embedding.features})", count(model.embedding))
         )
-    for layer in recurrent.weights.get_value():
+    for layer in () if recurrent is None else recurrent.weights.get_value():
         units = layer[0].wh.shape[0]
-        name = names[recurrent.cell.name] + f"({units})"
+        name = f"{kind}({units})"
         rows.append(
             Layer(
                 f"Bidirectional {name}" if len(layer) == 2 else name,
@@ -184,7 +203,9 @@ def summary(model: Classifier, inputs: tuple[int, ...]) -> list[Layer]:
                 sum(leaf.size for leaf in jax.tree.leaves(layer)),
             )
         )
-    width, classes = model.dense.in_features, model.dense.out_features
-    rows.append(Layer(f"Readout: {model.readout} over time", f"(B, {width})", 0))
-    rows.append(Layer("Dense", f"(B, {classes})", count(model.dense)))
+    dense = [layer for layer in (model.hidden, model.dense) if layer is not None]
+    rows.append(Layer(f"Readout: {model.readout} over time", f"(B, {dense[0].in_features})", 0))
+    for linear in dense:
+        name = "Dense, ReLU" if linear is model.hidden else "Dense"
+        rows.append(Layer(name, f"(B, {linear.out_features})", count(linear)))
     return rows

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's blue and vermilion: told apart by every kind of eye, and in grey by lightness;
-# the lines differ by dash and marker, too.
+# Sky blue and a darkened vermilion, after Okabe and Ito: told apart by every kind of eye, and in
+# grey by lightness; the lines differ by dash and marker, too.
 TRAINING: dict[str, Any] = {"color": "#56B4E9", "linestyle": "--", "marker": "o", "markersize": 4}
 VALIDATION: dict[str, Any] = {"color": "#B3400E", "linestyle": "-", "marker": "s", "markersize": 4}
 NAMES = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+WITHOUT = "no recurrence"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,21 +57,27 @@ def title(
     config: dict[str, Any], summary: dict[str, Any] | None, rows: Sequence[dict[str, Any]]
 ) -> str:
     """Data set, cell and result: "IMDB sentiment · GRU(32) · best validation accuracy ..."."""
-    settings = config.get("settings", {})
-    cell = f"{NAMES.get(settings.get('cell'), settings.get('cell'))}({settings.get('units')})"
-    layers = settings.get("layers", 1)
-    if layers > 1:
-        cell = f"{layers} x {cell}"
-    if settings.get("bidirectional"):
-        cell = f"bidirectional {cell}"
     best = best_row(rows)
-    parts = [config.get("title", ""), cell]
-    if config.get("dataset") == "sample":
-        parts.append("dataset: sample")
+    parts = heading(config)
     parts.append(f"best validation accuracy {best['val_accuracy']:.1%} (epoch {best['epoch']})")
     if summary is not None:
         parts.append(f"test {summary['test_accuracy']:.1%}")
     return " · ".join(parts)
+
+
+def heading(config: dict[str, Any]) -> list[str]:
+    """What every picture of a run says first: data set and cell, and where it is the sample."""
+    settings = config.get("settings", {})
+    cell = f"{NAMES.get(settings.get('cell'), settings.get('cell'))}({settings.get('units')})"
+    layers = settings.get("layers", 1)
+    if settings.get("cell") == "none":
+        cell = WITHOUT
+    elif layers > 1:
+        cell = f"{layers} x {cell}"
+    if settings.get("bidirectional"):
+        cell = f"bidirectional {cell}"
+    sample = ["dataset: sample"] if config.get("dataset") == "sample" else []
+    return [config.get("title", ""), cell, *sample]
 
 
 def curves(rows: Sequence[dict[str, Any]], *, title: str) -> "Figure":

@@ -62,6 +62,7 @@ class Runner:
             jax.random.key(training.seed),
             average=training.average,
             smoothing=training.label_smoothing,
+            sigmoid_twice=training.loss == "sigmoid-twice",
         )
 
     def main(self) -> int:

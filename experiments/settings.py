@@ -18,8 +18,8 @@ Share = Range(0, 1, open_high=True)
 class Model:
     """The network."""
 
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
-    """Recurrent cell: SimpleRNN, LSTM or GRU."""
+    cell: Literal["rnn", "lstm", "gru", "none"] = "lstm"
+    """Recurrent cell: SimpleRNN, LSTM or GRU; with none, the inputs themselves are read out."""
     units: Annotated[int, Range(1, 16384)] = 32
     """Width of the state of each layer and direction."""
     layers: Annotated[int, Range(1, 64)] = 1
@@ -29,6 +29,8 @@ class Model:
     readout: Literal["last", "mean", "max", "mean-max"] = "mean"
     """What of the states answers: the last one, their mean or maximum over the valid steps,
     or both of these side by side."""
+    hidden: Annotated[int, Range(0, 16384)] = 0
+    """Width of a dense layer with ReLU behind the readout; 0 for none."""
     dropout: Annotated[float, Share] = 0.0
     """Share of features dropped: of the embedding, between layers and of the readout."""
     word_dropout: Annotated[float, Share] = 0.0
@@ -53,6 +55,9 @@ class Training:
     """Gradients whose norm over all parameters is larger are scaled down to it."""
     weight_decay: Annotated[float, Range(0, 10)] = 0.0
     """Decoupled weight decay; only adamw has it."""
+    loss: Literal["cross-entropy", "sigmoid-twice"] = "cross-entropy"
+    """sigmoid-twice repeats a mistake that tutorials make: a sigmoid in the model and one in the
+    loss. It cannot fall below 0.503, and hardly learns."""
     average: Annotated[float, Share] = 0.0
     """Decay of a moving average of the weights, which is then what is evaluated and kept."""
     label_smoothing: Annotated[float, Share] = 0.0
@@ -81,5 +86,6 @@ flat = tyro.conf.configure(tyro.conf.OmitArgPrefixes)
 
 def flatten(settings: Any) -> dict[str, Any]:
     """All groups' fields in one dictionary, as the flags name them."""
-    groups = (dataclasses.asdict(settings)).values()
+    fields = dataclasses.asdict(settings)
+    groups = [group for group in fields.values() if isinstance(group, dict)]
     return {name: value for group in groups for name, value in group.items()}

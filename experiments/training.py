@@ -127,6 +127,7 @@ def make_steps(
     *,
     average: float = 0.0,
     smoothing: float = 0.0,
+    sigmoid_twice: bool = False,
 ) -> Steps:
     """The two steps of a model whose call is `model(inputs, lengths, key) -> logits`.
 
@@ -136,12 +137,19 @@ def make_steps(
         key: of the dropout; step n draws from `fold_in(key, n)`.
         average: decay of the moving average of the parameters; 0 keeps none.
         smoothing: of the labels, in training only.
+        sigmoid_twice: the loss takes the probability for the logit, as tutorials do where a
+            model ends in a sigmoid and the loss applies another. What it then takes for the
+            probability lies between 1/2 and 0.731, hence over as many examples of either label a
+            mean of at least (-log 0.731 - log 0.5) / 2 = 0.503.
     """
+
+    def seen(logits: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(logits) if sigmoid_twice else logits
 
     def totals(logits: jax.Array, examples: Examples) -> Totals:
         right = (predicted(logits) == examples.labels).astype(jnp.float32)
         return Totals(
-            loss=jnp.sum(cross_entropy(logits, examples.labels) * examples.weights),
+            loss=jnp.sum(cross_entropy(seen(logits), examples.labels) * examples.weights),
             correct=jnp.sum(right * examples.weights),
             weight=jnp.sum(examples.weights),
         )
@@ -152,7 +160,7 @@ def make_steps(
     def loss(params: Any, examples: Examples, key: jax.Array) -> tuple[jax.Array, Totals]:
         logits = forward(params, examples, key)
         sums = totals(logits, examples)
-        smooth = cross_entropy(logits, examples.labels, smoothing) * examples.weights
+        smooth = cross_entropy(seen(logits), examples.labels, smoothing) * examples.weights
         return jnp.sum(smooth) / jnp.maximum(sums.weight, 1), sums
 
     def init(params: Any) -> TrainState:

@@ -1,6 +1,6 @@
 """Recurrent networks for JAX as pure functions: SimpleRNN, LSTM and GRU."""
 
-from jaxrnn import engines
+from jaxrnn import diagnose, engines
 from jaxrnn.cells import (
     CELLS,
     GRU,
@@ -26,6 +26,7 @@ __all__ = [
     "Params",
     "SimpleRNN",
     "State",
+    "diagnose",
     "engines",
     "init",
     "init_stack",

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import pytest
 
 from experiments.cli import Range, UserError, parse, run
-from experiments.imdb import Settings as Imdb
+from experiments.recipes import RECIPES
+from experiments.recipes import Settings as Imdb
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["imdb", "predict", "data", "plot", "checkpoint"]
+COMMANDS = ["imdb", "mnist", "predict", "data", "plot", "checkpoint"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,16 @@ def test_every_number_of_imdb_has_bounds(flag, values):
     for value in values.split():
         with pytest.raises(UserError, match=f"--{flag}"):
             parse(Imdb, [f"--{flag}", value])
+
+
+def test_flags_override_a_recipe():
+    assert set(RECIPES) == {"lstm", "simple", "stacked", "pooled"}
+    for name, recipe in RECIPES.items():
+        assert parse(Imdb, ["--recipe", name], default=recipe()) == recipe()
+        assert recipe().recipe == name
+        changed = parse(Imdb, ["--recipe", name, "--units", "7"], default=recipe())
+        assert changed.model.units == 7
+        assert changed.text == recipe().text
 
 
 def test_what_is_in_bounds_is_parsed():

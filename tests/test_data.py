@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny_imdb
 
-from experiments import data, tfds_prepare, tfds_source
+from experiments import data, obtain, tfds_prepare, tfds_source
 from experiments.batches import Batches, split_validation
 from experiments.cli import UserError
 from experiments.data import SAMPLE_TEST, SAMPLE_TRAIN, load_text
@@ -148,7 +148,7 @@ def test_what_is_not_prepared_is_prepared(tmp_path, said, monkeypatch, choice) -
         tiny_imdb.write(root, TRAIN, TEST)
         return tfds_source.find("imdb", root)
 
-    monkeypatch.setattr(data, "prepare", prepare)
+    monkeypatch.setattr(obtain, "prepare", prepare)
     assert load_text(choice, str(tmp_path), 100, said.append).dataset == "imdb"
 
 

@@ -120,6 +120,28 @@ def test_the_tutorials_model_has_as_many_parameters_as_there():
     assert models.count(model) == 1_018_881
 
 
+def test_a_bag_of_words_by_hand():
+    """No cell: embedding, mean over the valid words, a hidden layer with ReLU, one logit."""
+    model = classifier(None, hidden=3)
+    hidden, dense = model.hidden, model.dense
+    for b, n in enumerate(LENGTHS[:3]):
+        mean = np.mean(model.embedding.embedding[...][ids()[b, :n]], axis=0)
+        pooled = np.maximum(mean @ hidden.kernel[...] + hidden.bias[...], 0)
+        expected = pooled @ dense.kernel[...] + dense.bias[...]
+        assert_close(model(ids(), LENGTHS)[b], expected, 1e-5)
+    names = [row.name for row in models.summary(model, (6,))]
+    assert names == ["Embedding", "Readout: mean over time", "Dense, ReLU", "Dense"]
+    last = classifier(None, readout="last")
+    embedded = last.embedding.embedding[...][ids()[0, 5]]
+    assert_close(last(ids(), LENGTHS)[0], last.dense(embedded), 1e-5)
+
+
+def test_the_pooled_tutorial_has_as_many_parameters_as_there():
+    """Embedding of 16, average, dense 16, dense 1: 160,289."""
+    model = classifier(None, vocabulary=10000, features=16, hidden=16)
+    assert models.count(model) == 160_289
+
+
 def test_a_model_without_vocabulary_reads_features():
     model = classifier(vocabulary=None, classes=10)
     assert model(jnp.ones((4, 6, 5)), LENGTHS).shape == (4, 10)

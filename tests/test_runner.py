@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import imdb, predict
+from experiments import imdb, predict, recipes
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError, parse
 from experiments.corpus import index
@@ -45,7 +45,7 @@ TEXT = corpus()
 def runner(path, *args):
     """What the command makes of these flags, on the small corpus."""
     settings = parse(
-        imdb.Settings,
+        recipes.Settings,
         ["--run-dir", str(path), "--units", "4", "--embedding", "3", "--max-length", "8",
          "--batch-size", "32", "--epochs", "3", "--learning-rate", "0.01", *args],
     )  # fmt: skip

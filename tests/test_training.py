@@ -87,6 +87,20 @@ def test_smoothing_acts_in_training_only():
     assert not np.allclose(moved[0], moved[1])
 
 
+def test_sigmoid_twice_is_that_and_cannot_fall_below_its_bound():
+    """By hand: p = sigmoid(sigmoid(z)); right or wrong is still decided by z."""
+    steps, params, graphdef = setup(sigmoid_twice=True)
+    batch = examples(200)
+    z = np.asarray(nnx.merge(graphdef, params)(batch.inputs, batch.lengths), np.float64)[:, 0]
+    p = 1 / (1 + np.exp(-1 / (1 + np.exp(-z))))
+    sums = steps.evaluate(params, batch)
+    expected = -np.log(np.where(batch.labels == 1, p, 1 - p)).sum()
+    np.testing.assert_allclose(sums.loss, expected, rtol=1e-5)  # a float32 sum of 200
+    assert float(sums.correct) == ((z > 0) == batch.labels).sum()
+    perfect = cross_entropy(jax.nn.sigmoid(jnp.array([[1e3], [-1e3]])), jnp.array([1, 0]))
+    np.testing.assert_allclose(perfect.mean(), 0.5032, atol=1e-4)
+
+
 def test_the_average_follows_the_parameters_with_its_decay():
     steps, params, _ = setup(average=0.9)
     state = steps.init(params)

@@ -1,0 +1,48 @@
+"""Arrays kept on disk for the next start: `$XDG_CACHE_HOME/jaxrnn/NAME-KEY.npz`, else `~/.cache`.
+
+The key is a digest of everything that makes the arrays, so a file under it is never out of date.
+A file is written aside and renamed, and every array in it carries a checksum (that of the zip
+format), so it is never half there and never trusted when damaged; both only cost the time to make
+it again.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def cache_path(name: str, *made_by: object) -> Path:
+    """Where the arrays that are made by all this are kept."""
+    key = hashlib.sha256("\0".join(map(str, (name, *made_by))).encode()).hexdigest()[:24]
+    # An empty or relative $XDG_CACHE_HOME is to be ignored (XDG Base Directory Specification).
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path("~/.cache").expanduser()
+    return base / "jaxrnn" / f"{name}-{key}.npz"
+
+
+def load(path: Path) -> dict[str, np.ndarray] | None:
+    """What `save` wrote, or None where nothing usable is there."""
+    try:
+        with path.open("rb") as raw, np.load(raw) as file:
+            return dict(file)
+    # Damage shows as a dozen kinds of exception; the answer to all of them is to make it again.
+    except Exception:
+        return None
+
+
+def save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the arrays; `OSError` where that cannot be done, and then nothing is left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
+        try:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise

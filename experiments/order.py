@@ -1,0 +1,56 @@
+"""The order of examples: permutations, splits and cuts that are functions of their seed alone.
+
+Everything is drawn from raw bits of a counter-based generator: NumPy promises their stream for
+ever, that of `Generator.permutation` not.
+"""
+
+import numpy as np
+
+# Stands in a batch where there is no example.
+FILLER = -1
+
+# Which word of the key the generator gets for the split, out of reach of any epoch.
+_SPLIT = 2**64 - 1
+
+
+def generator(seed: int, stream: int) -> np.random.Philox:
+    """Counter-based: the key alone makes the numbers, no earlier epoch has to be drawn."""
+    if not (0 <= seed < 2**64 and 0 <= stream < 2**64):
+        raise ValueError(f"seed is {seed} and epoch {stream}; give numbers from 0 to 2**64 - 1")
+    return np.random.Philox(key=np.array([seed, stream], np.uint64))
+
+
+def permutation(source: np.random.Philox, n: int) -> np.ndarray:
+    """The numbers 0 to n-1 in random order, int64 [n]."""
+    return np.argsort(source.random_raw(n), kind="stable")
+
+
+def uniform(source: np.random.Philox, n: int) -> np.ndarray:
+    """`n` numbers in [0, 1), float64 [n]."""
+    return (source.random_raw(n) >> np.uint64(11)) * 2.0**-53
+
+
+def split_validation(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide the numbers 0 to n-1 at random: `(train_rows, validation_rows)`, both sorted, int64.
+
+    `round(n * fraction)` go to validation, but where `fraction` is positive at least one, and at
+    least one stays for training.
+
+    Raises:
+      ValueError: `fraction` is not in [0, 1), or `n` is too small to divide.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction is {fraction}; give a number at least 0 and below 1")
+    if n < 1 + (fraction > 0):
+        raise ValueError(f"n is {n}; {1 + (fraction > 0)} examples are needed")
+    held = min(max(round(n * fraction), int(fraction > 0)), n - 1)
+    shuffled = permutation(generator(seed, _SPLIT), n)
+    return np.sort(shuffled[held:]), np.sort(shuffled[:held])
+
+
+def cut(rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Ordered rows cut into batches, int64 [steps, batch_size]; the last one is filled up."""
+    steps = -(-len(rows) // batch_size)
+    filled = np.full(steps * batch_size, FILLER, np.int64)
+    filled[: len(rows)] = rows
+    return filled.reshape(steps, batch_size)

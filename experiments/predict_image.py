@@ -1,0 +1,88 @@
+"""Which digit a picture shows, from a run of `experiments.mnist`."""
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import picture
+from experiments.cli import UserError
+from experiments.rundir import RunDir
+
+_AT_ONCE = 500
+
+
+class Answer(NamedTuple):
+    """What a model says of one picture: the probability of each digit, float32 [10]."""
+
+    probabilities: np.ndarray
+
+    @property
+    def digit(self) -> int:
+        """The most probable one."""
+        return int(np.argmax(self.probabilities))
+
+    def __str__(self) -> str:
+        bars = [
+            f"  {digit}  {p:6.1%}  {'█' * round(40 * p)}".rstrip()
+            for digit, p in enumerate(self.probabilities)
+        ]
+        return "\n".join([f"{self.digit}  {self.probabilities.max():.1%}", *bars])
+
+
+def answer(directory: RunDir, config: dict[str, Any], path: str | None) -> Answer:
+    """The answer to the picture in a file, or in standard input where None.
+
+    Raises:
+        UserError: as `picture.load` and `classify`.
+    """
+    if path is None and sys.stdin.isatty():
+        raise UserError("no picture is given; name a file")
+    # Before the model is loaded: a mistake in the picture answers at once.
+    image = picture.load(path)
+    return Answer(classify(directory, config, image[None])[0])
+
+
+def classify(directory: RunDir, config: dict[str, Any], images: np.ndarray) -> np.ndarray:
+    """Probabilities of the ten digits by the run's best epoch, float32 [n, 10].
+
+    Args:
+        directory: of the run.
+        config: its settings.
+        images: like MNIST's, uint8 [n, 28, 28].
+
+    Raises:
+        UserError: the run has no checkpoint, a damaged one, or settings that do not fit it.
+    """
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from experiments import models
+    from experiments.checkpoint import Checkpoints
+    from experiments.image_batches import Reading
+    from experiments.images import CLASSES
+    from experiments.trained import best_params
+
+    try:
+        settings = config["settings"]
+        reading = Reading(settings["pixels"], settings["permute"])
+        steps, features = reading.shape
+        model = models.build(settings, features=features, vocabulary=None, classes=CLASSES)
+    except KeyError as missing:
+        raise UserError(f"{directory.path}/config.json lacks {missing}") from None
+    graphdef, params = nnx.split(model)
+    _, best = best_params(Checkpoints(directory.checkpoints), params, settings, _note)
+
+    @jax.jit
+    def probabilities(params: Any, xs: jax.Array) -> jax.Array:
+        logits = nnx.merge(graphdef, params)(xs, jnp.full(len(xs), steps))
+        return jax.nn.softmax(logits)
+
+    # All at once, the states of 10,000 images pixel by pixel would fill the memory.
+    parts = [images[k : k + _AT_ONCE] for k in range(0, len(images), _AT_ONCE)]
+    return np.concatenate([np.asarray(probabilities(best, reading(part))) for part in parts])
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,114 @@
+"""The settings of the IMDB task, and recipes: settings by name, `--recipe NAME`.
+
+Each recipe is a function that returns settings. Its docstring says the command, how long it
+takes on two CPU cores, and the accuracy to expect.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from experiments.cli import Range, path
+from experiments.settings import Model, Run, Training, flat
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """The reviews."""
+
+    data: Literal["auto", "tfds", "sample"] = "auto"
+    """tfds: IMDB, or an error. auto: IMDB, or the built-in sample where IMDB is out of reach."""
+    data_dir: Annotated[str | None, path("TFDS's own")] = None
+    """TFDS's data_dir."""
+    vocabulary: Annotated[int, Range(4, 10**6)] = 10000
+    """Ids: padding, start, unknown and the most frequent words."""
+    max_length: Annotated[int, Range(1, 10**5)] = 500
+    """Steps; longer reviews are cut."""
+    truncate: Literal["head", "tail"] = "head"
+    """Which end of a longer review is cut off; the verdict often stands at its end."""
+    validation_fraction: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
+    """Share of the training reviews that is kept for validation."""
+    embedding: Annotated[int, Range(1, 16384)] = 32
+    """Features of a word."""
+
+
+@flat
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Train a recurrent network on the sentiment of IMDB film reviews.
+
+    example: python -m experiments.imdb --cell gru --units 64 --run-dir runs/gru64
+    """
+
+    recipe: Literal["lstm", "simple", "stacked", "pooled"] | None = None
+    """Begin with the settings of a tutorial; any other flag overrides them."""
+    text: Text = Text()
+    model: Model = Model(dropout=0.5, word_dropout=0.1)
+    training: Training = Training(optimizer="adam", learning_rate=0.003, average=0.995)
+    run: Run = Run()
+
+
+TITLE = "IMDB sentiment"
+
+
+def lstm() -> Settings:
+    """LSTM(32) on 500 steps, the tutorial's model; the defaults.
+
+    python -m experiments.imdb --recipe lstm
+    """
+    return Settings(recipe="lstm")
+
+
+def simple() -> Settings:
+    """SimpleRNN(32) on 500 steps, the tutorial's model.
+
+    python -m experiments.imdb --recipe simple
+    """
+    return Settings(recipe="simple", model=Model(cell="rnn", dropout=0.5, word_dropout=0.1))
+
+
+def stacked() -> Settings:
+    """Two SimpleRNN layers of 64 on 80 steps, batches of 1024: 1,018,881 parameters.
+
+    python -m experiments.imdb --recipe stacked
+    """
+    return Settings(
+        recipe="stacked",
+        text=Text(max_length=80, embedding=100),
+        model=Model(cell="rnn", units=64, layers=2, dropout=0.2),
+        training=Training(
+            batch_size=1024,
+            epochs=20,
+            optimizer="adam",
+            learning_rate=0.0001,
+            schedule="constant",
+            patience=20,
+        ),
+    )
+
+
+def pooled() -> Settings:
+    """No recurrence: the mean of embeddings of 16, a dense layer of 16; 256 steps.
+
+    The baseline that every recurrent model must beat.
+
+    python -m experiments.imdb --recipe pooled
+    """
+    return Settings(
+        recipe="pooled",
+        text=Text(max_length=256, embedding=16, truncate="tail"),
+        model=Model(cell="none", hidden=16),
+        training=Training(
+            batch_size=512,
+            epochs=40,
+            optimizer="adam",
+            learning_rate=0.001,
+            schedule="constant",
+            patience=40,
+        ),
+    )
+
+
+RECIPES: dict[str, Callable[[], Settings]] = {
+    recipe.__name__: recipe for recipe in (lstm, simple, stacked, pooled)
+}
