@@ -1,0 +1,149 @@
+"""Compare runs: one table and one picture, `python -m experiments.report RUNS...`.
+
+    python -m experiments.report runs/imdb-*-seed0 --out docs/imdb
+
+Reads nothing but the files of the runs. Any set of runs, finished or not, of any data set.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from experiments.cli import UserError, parse, path, run
+from experiments.plot import heading, save
+from experiments.rundir import RunDir, best_row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, from dark to light; line style and marker change with every run, too.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Compare runs in one table and, with --out, one picture.
+
+    example: python -m experiments.report runs/imdb-*-seed0 --out docs/imdb
+    """
+
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Directories of runs."""
+    out: Annotated[str | None, path("the table only, on the screen", metavar="NAME")] = None
+    """Write the table to NAME.md and the picture to NAME.png."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """One run's files."""
+
+    name: str
+    config: dict[str, Any]
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any] | None
+
+
+def load(directory: str) -> Loaded:
+    """Read one run.
+
+    Raises:
+        UserError: it is no run, a file of it is damaged, or no epoch is finished yet.
+    """
+    found = RunDir(directory)
+    loaded = Loaded(found.path.name, found.config(), found.rows(), found.summary())
+    if not loaded.rows:
+        raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
+    return loaded
+
+
+def table(runs: Sequence[Loaded]) -> str:
+    """The runs as a table in Markdown, in the order given."""
+    columns = (
+        "run", "data", "model", "parameters", "best validation accuracy", "epoch",
+        "test accuracy", "seconds per epoch", "jax",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    for one in runs:
+        best, end = best_row(one.rows), one.summary
+        # The first epoch compiles.
+        later = [row["seconds"] for row in one.rows[1:]] or [one.rows[0]["seconds"]]
+        cells = (
+            one.name,
+            one.config.get("dataset"),
+            heading(one.config)[1],
+            f"{end['parameters']:,}" if end else "-",
+            f"{best['val_accuracy']:.4f}",
+            best["epoch"],
+            f"{end['test_accuracy']:.4f}" if end else "not finished",
+            f"{statistics.median(later):.1f}",
+            one.config.get("versions", {}).get("jax", "-"),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def picture(runs: Sequence[Loaded]) -> "Figure":
+    """Validation accuracy and loss of every run by epoch, the best epoch of each marked."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
+    titles = dict.fromkeys(one.config.get("title", "") for one in runs)
+    samples = any(one.config.get("dataset") == "sample" for one in runs)
+    parts = [*titles, f"{len(runs)} runs", *(["dataset: sample"] if samples else [])]
+    figure.suptitle(" · ".join(parts), fontsize=12.5, fontweight="bold")
+    accuracy, loss = figure.subplots(1, 2)
+    for axes, name in ((accuracy, "accuracy"), (loss, "loss")):
+        for n, one in enumerate(runs):
+            best, colour = best_row(one.rows), COLOURS[n % len(COLOURS)]
+            style = {
+                "color": colour,
+                "linestyle": LINES[n % len(LINES)],
+                "marker": MARKERS[n % len(MARKERS)],
+            }
+            epochs = [row["epoch"] for row in one.rows]
+            values = [row[f"val_{name}"] for row in one.rows]
+            axes.plot(epochs, values, label=one.name, markersize=4, **style)
+            axes.plot(
+                [best["epoch"]],
+                [best[f"val_{name}"]],
+                marker="o",
+                markersize=11,
+                linestyle="none",
+                markerfacecolor="none",
+                markeredgecolor=colour,
+            )
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(color="0.92", zorder=-1)
+        axes.spines[["top", "right"]].set_visible(False)
+    accuracy.set_ylabel("validation accuracy (%)")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    loss.set_ylabel("validation loss (cross-entropy, nats)")
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", frameon=False)
+    return figure
+
+
+def main(args: list[str] | None = None) -> None:
+    """Print the table, and write what `--out` asks for."""
+    settings = parse(Settings, args, prog="python -m experiments.report")
+    if not settings.runs:
+        raise UserError("no run is named; give at least one directory of a run")
+    runs = [load(directory) for directory in settings.runs]
+    text = table(runs)
+    if settings.out is not None:
+        out = Path(settings.out)
+        if not out.parent.is_dir():
+            raise UserError(f"--out {out}: {out.parent} is no directory; make it first")
+        save(picture(runs), out.with_name(f"{out.name}.png"))
+        out.with_name(f"{out.name}.md").write_text(text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    run(main)
