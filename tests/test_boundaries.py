@@ -69,8 +69,9 @@ def test_experiments_hold_no_recurrent_mathematics():
         assert not attributes & {"scan", "tanh", "fori_loop", "while_loop"}, path.name
 
 
-def test_the_plot_knows_neither_jax_nor_the_model():
-    assert not {"jax", "flax"} & set(imports(ROOT / "experiments/plot.py"))
+@pytest.mark.parametrize("file", ["plot", "mnist_plots", "report"])
+def test_pictures_are_drawn_without_jax_or_the_model(file):
+    assert not {"jax", "flax"} & set(imports(ROOT / f"experiments/{file}.py"))
 
 
 def test_importing_the_library_imports_none_of_the_extras():

@@ -14,7 +14,7 @@ from experiments.recipes import RECIPES
 from experiments.recipes import Settings as Imdb
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["imdb", "mnist", "predict", "data", "plot", "checkpoint", "report"]
+COMMANDS = ["imdb", "mnist", "predict", "data", "plot", "checkpoint", "report", "mnist_plots"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,7 @@ def runner(path, *args, images=TINY) -> Runner:
     [
         ("permute", "-1 x"), ("examples", "1 nan"), ("validation-fraction", "0 1 nan"),
         ("shift", "-1 28"), ("units", "0"), ("batch-size", "0"), ("data", "maybe"),
-        ("word-dropout", "0.1"), ("learning-rate", "0 nan"),
+        ("word-dropout", "0.1"), ("learning-rate", "0 nan"), ("loss", "sigmoid-twice"),
     ],
 )  # fmt: skip
 def test_every_number_has_bounds(flag, values) -> None:

@@ -33,8 +33,8 @@ def sentiment(tmp_path_factory) -> str:
     settings = parse(
         imdb.Settings,
         ["--run-dir", path, "--units", "4", "--embedding", "3", "--max-length", "4",
-         "--batch-size", "8", "--epochs", "8", "--learning-rate", "0.05", "--dropout", "0",
-         "--word-dropout", "0", "--average", "0"],
+         "--batch-size", "8", "--epochs", "12", "--patience", "12", "--learning-rate", "0.1",
+         "--dropout", "0", "--word-dropout", "0", "--average", "0"],
     )  # fmt: skip
     Runner(imdb.task(settings, texts()), settings, RunDir(path), Screen()).fit()
     return path
