@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 
 # Sky blue and a darkened vermilion, after Okabe and Ito: told apart by every kind of eye, and in
 # grey by lightness; the lines differ by dash and marker, too.
-TRAINING: dict[str, Any] = {"color": "#56B4E9", "linestyle": "--", "marker": "o", "markersize": 4}
-VALIDATION: dict[str, Any] = {"color": "#B3400E", "linestyle": "-", "marker": "s", "markersize": 4}
+TRAINING: dict[str, Any] = {
+    "label": "training", "color": "#56B4E9", "linestyle": "--", "marker": "o", "markersize": 5,
+}  # fmt: skip
+VALIDATION: dict[str, Any] = {
+    "label": "validation", "color": "#B3400E", "linestyle": "-", "marker": "s", "markersize": 5,
+}  # fmt: skip
+BEST: dict[str, Any] = {
+    "label": "best epoch", "linestyle": "none", "marker": "o", "markersize": 13,
+    "markerfacecolor": "none", "markeredgecolor": "0.1", "markeredgewidth": 1.6,
+}  # fmt: skip
 NAMES = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 WITHOUT = "no recurrence"
 
@@ -83,51 +91,68 @@ def heading(config: dict[str, Any]) -> list[str]:
 def curves(rows: Sequence[dict[str, Any]], *, title: str) -> "Figure":
     """Accuracy and loss side by side, training and validation, the best epoch marked."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
-    figure.suptitle(title, fontsize=12.5, fontweight="bold")
-    accuracy, loss = figure.subplots(1, 2)
-    best = best_row(rows)
-    for axes, name in ((accuracy, "accuracy"), (loss, "loss")):
-        _line(axes, rows, f"train_{name}", TRAINING, "training")
-        _line(axes, rows, f"val_{name}", VALIDATION, "validation")
+    figure = Figure(figsize=(11, 4.9), dpi=150, layout="constrained")
+    figure.suptitle(_in_lines(title), fontsize=13, fontweight="bold")
+    best, last = best_row(rows), max(row["epoch"] for row in rows)
+    for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        for part, style in (("train", TRAINING), ("val", VALIDATION)):
+            values = [row[f"{part}_{name}"] for row in rows]
+            every = math.ceil(len(rows) / 40)  # of many epochs not each has a marker
+            axes.plot([row["epoch"] for row in rows], values, markevery=every, **style)
         axes.axvline(best["epoch"], color="0.55", linewidth=1, linestyle=":", zorder=0)
-        axes.plot(
-            [best["epoch"]], [best[f"val_{name}"]], marker="o", markersize=12, linestyle="none",
-            markerfacecolor="none", markeredgecolor="0.1", markeredgewidth=1.6, label="best epoch",
-        )  # fmt: skip
-        axes.set_xlabel("epoch")
+        axes.plot([best["epoch"]], [best[f"val_{name}"]], **BEST)
+        axes.set_xlabel("epoch", fontsize=12)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlim(0.6, max(row["epoch"] for row in rows) + 0.4)
+        axes.set_xlim(0.6, last + 0.4)
+        axes.margins(y=0.12)
+        axes.tick_params(labelsize=11)
         axes.grid(color="0.92", zorder=-1)
         axes.spines[["top", "right"]].set_visible(False)
-    accuracy.set_ylabel("accuracy (%)")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    loss.set_ylabel("loss (cross-entropy, nats)")
-    accuracy.legend(loc="lower right", frameon=False)
-    loss.legend(loc="upper right", frameon=False)
-    _label(accuracy, best["epoch"], best["val_accuracy"], f"{best['val_accuracy']:.1%}", rows, -1)
-    _label(loss, best["epoch"], best["val_loss"], f"{best['val_loss']:.3f}", rows, 1)
+        _label(axes, rows, rows.index(best), name)
+    accuracy, loss = figure.axes
+    accuracy.set_ylabel("accuracy (%)", fontsize=12)
+    accuracy.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}"))
+    loss.set_ylabel("loss (cross-entropy, nats)", fontsize=12)
+    # One for both, below them: inside, there is no corner that no curve ever visits.
+    figure.legend(
+        handles=accuracy.get_lines()[:2] + accuracy.get_lines()[3:],
+        loc="outside lower center", ncols=3, frameon=False, fontsize=12,
+    )  # fmt: skip
     return figure
 
 
-def _line(
-    axes: "Axes", rows: Sequence[dict[str, Any]], name: str, style: dict[str, Any], label: str
-) -> None:
-    axes.plot([row["epoch"] for row in rows], [row[name] for row in rows], label=label, **style)
+def _in_lines(title: str, longest: int = 92) -> str:
+    """A title too long for the picture, broken at the " · " nearest to its middle."""
+    places = [i for i in range(len(title)) if title.startswith(" · ", i)]
+    if len(title) <= longest or not places:
+        return title
+    place = min(places, key=lambda i: abs(i + 1 - len(title) / 2))
+    return title[:place] + "\n" + title[place + 3 :]
 
 
-def _label(
-    axes: "Axes", x: float, y: float, text: str, rows: Sequence[dict[str, Any]], side: int
-) -> None:
-    """The best epoch's value, below (-1) or above (1) its mark, kept inside the picture."""
-    right = x > (1 + max(row["epoch"] for row in rows)) / 2
-    if math.isfinite(y):
-        axes.annotate(
-            text, (x, y), xytext=(-10 if right else 10, 20 * side), textcoords="offset points",
-            ha="right" if right else "left", va="center", fontsize=11, fontweight="bold",
-        )  # fmt: skip
+def _label(axes: "Axes", rows: Sequence[dict[str, Any]], best: int, name: str) -> None:
+    """The best epoch's value at the corner of its mark that the curves leave free."""
+    from matplotlib.patheffects import withStroke
+
+    values = [row[f"val_{name}"] for row in rows]
+    value = values[best]
+    if not math.isfinite(value):
+        return
+    up = -1 if rows[best][f"train_{name}"] > value else 1
+    place = (best + 0.5) / len(rows)
+    if 0 < best < len(rows) - 1 and 0.15 < place < 0.85:
+        # The side on which the validation curve itself turns away from the label.
+        side = 1 if up * values[best + 1] <= up * values[best - 1] else -1
+    else:
+        side = 1 if place <= 0.5 else -1
+    axes.annotate(
+        f"{value:.1%}" if name == "accuracy" else f"{value:.3f}",
+        (rows[best]["epoch"], value), xytext=(9 * side, 16 * up), textcoords="offset points",
+        ha="left" if side > 0 else "right", va="center", fontsize=12, fontweight="bold",
+        path_effects=[withStroke(linewidth=4, foreground="white")],
+    )  # fmt: skip
 
 
 def save(figure: "Figure", path: Path) -> None:

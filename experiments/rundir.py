@@ -63,7 +63,10 @@ class RunDir:
 
     def create(self, config: dict[str, Any]) -> None:
         """Make the directory and write `config.json`."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
         self._write("config.json", json.dumps(config, indent=2) + "\n")
 
     def config(self) -> dict[str, Any]:
@@ -124,8 +127,12 @@ class RunDir:
 
     def _write(self, name: str, text: str) -> None:
         partial = self.path / f".{name}.partial"
-        with open(partial, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path / name)
+        try:
+            with open(partial, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.path / name)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise UserError(f"{self.path / name} cannot be written ({error.strerror})") from error

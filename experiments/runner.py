@@ -101,7 +101,7 @@ class Runner:
             state, seconds = self._restore(state)
         else:
             self.directory.create(config)
-            self.task.save(self.directory.path)
+        self.task.save(self.directory.path)
         self._card(config)
         stopped = self._epochs(state, seconds)
         if stopped is not None:
@@ -171,7 +171,7 @@ class Runner:
         step, params = best_params(self.checkpoints, self.params, self.settings, self.screen.say)
         test_loss, test_accuracy = self.evaluate(params, self.task.test)
         # Not `best_row`: where the best checkpoint was damaged, another one was tested.
-        best = next(row for row in self.rows if row["step"] == step)
+        best = next((row for row in self.rows if row["step"] == step), best_row(self.rows))
         summary = {
             "dataset": self.task.dataset,
             "cell": self.cell,
@@ -230,7 +230,11 @@ class Runner:
             task.title,
             {
                 "data": {"dataset": task.dataset, **sizes},
-                "settings": {k: v for k, v in self.settings.items() if k not in _ELSEWHERE},
+                "settings": {
+                    name: value
+                    for name, value in self.settings.items()
+                    if name not in _ELSEWHERE and value is not None
+                },
                 "devices": Counter(config["devices"]),
                 "run": {"directory": self.directory.path},
             },

@@ -11,11 +11,14 @@ whom of two people to believe and both speak later. So
 In 70% of the reviews the two owners disagree. Exchanging their opinions then turns the label
 over and keeps every word, so whatever a bag of words holds, both labels are equally likely:
 no model of word counts, however large, can expect more than 0.7 * 50% + 0.3 * 100% = 65%.
-Pairs and triples of words do not help either, as the words around an opinion are the same
-for all owners. A model has to carry the opening's advice to the speaker, the speaker over
-an aside to the opinion ("My sister, on the tram home, said that it was ..."), and the
-verdict over the plot behind it, some forty words and more; and it has to follow negation
-("anything but dull", "not charming but stale").
+The words next to an opinion are the same for all owners, so runs of a few words tell no more.
+A model has to carry the opening's advice to the speaker, the speaker over an aside to the
+opinion ("My sister, on the tram home, said that it was ..."), and the verdict over the plot
+behind it, some forty words and more; and it has to follow negation ("anything but dull",
+"not charming but stale").
+
+Accuracy on 2,000 test reviews after 15,000: logistic regression on counts of words 0.59, with
+pairs 0.66, with triples 0.66; LSTM and GRU with `experiments.imdb`'s defaults 0.97.
 """
 
 import random
@@ -187,8 +190,8 @@ def _review(rng: random.Random, positive: bool) -> str:
 def reviews(seed: int, n: int) -> tuple[list[str], list[int]]:
     """`n` reviews and their labels in random order; half are positive (one more if `n` is odd).
 
-    A pure function of its arguments, the same in every process and on every machine. Different
-    seeds give different texts: of 4,000 and 1,000 none is in both.
+    A pure function of its arguments, the same in every process and on every machine. No text of
+    seed 0 is among those of seed 1, for any number that is made of them here.
     """
     rng = random.Random(f"reviews {seed}")
     labels = [i % 2 for i in range(1, n + 1)]

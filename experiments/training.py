@@ -164,9 +164,11 @@ def make_steps(
         return jnp.sum(smooth) / jnp.maximum(sums.weight, 1), sums
 
     def init(params: Any) -> TrainState:
-        copy = jax.tree.map(jnp.copy, params) if average else None
+        # Copies: the state's buffers are donated, the caller's parameters are not.
+        own, mean = (jax.tree.map(jnp.copy, params) for _ in range(2))
         step = jnp.zeros((), jnp.int32)
-        return TrainState(params, optimizer.init(params), step, Totals.zeros(), copy)
+        state = TrainState(own, optimizer.init(own), step, Totals.zeros())
+        return state._replace(average=mean) if average else state
 
     def train(state: TrainState, examples: Examples) -> tuple[TrainState, Totals]:
         dropout_key = jax.random.fold_in(key, state.step)

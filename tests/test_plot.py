@@ -3,11 +3,13 @@
 import json
 import math
 
+import matplotlib.colors
 import matplotlib.image
+import matplotlib.text
 import numpy as np
 import pytest
 
-from experiments import plot
+from experiments import cli, plot
 from experiments.cli import UserError
 
 CONFIG = {
@@ -59,10 +61,12 @@ def test_the_lines_are_the_rows(n):
             line(axes, "best epoch"), [[best["epoch"], best[f"val_{name}"]]]
         )
         assert axes.get_xlabel() == "epoch"
-        assert axes.get_legend() is not None
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "accuracy (%)", "loss (cross-entropy, nats)",
     ]  # fmt: skip
+    (legend,) = figure.legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["training", "validation", "best epoch"]
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts == ["85.0%", f"{best['val_loss']:.3f}"]
 
@@ -108,11 +112,46 @@ def test_the_title_says_data_cell_and_result(config, summary, expected):
     assert plot.title(CONFIG | config, summary, rows()) == expected
 
 
+def test_a_long_title_is_broken_where_its_parts_meet():
+    title = plot.title(CONFIG | STACK | {"dataset": "sample"}, SUMMARY, rows())
+    shown = plot.curves(rows(), title=title).get_suptitle()
+    assert shown.split("\n") == [
+        "IMDB sentiment · bidirectional 2 x SimpleRNN(64) · dataset: sample",
+        f"{BEST} · test 88.1%",
+    ]  # fmt: skip
+    assert plot.curves(rows(), title="x" * 200).get_suptitle() == "x" * 200
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 500])
+@pytest.mark.parametrize("where", [0.0, 0.3, 0.5, 0.8, 1.0])
+def test_no_letter_leaves_the_picture_and_no_label_covers_its_mark(n, where):
+    best = 1 + round(where * (n - 1))
+    title = plot.title(CONFIG | STACK | {"dataset": "sample"}, SUMMARY, rows(n, best))
+    figure = plot.curves(rows(n, best), title=title)
+    figure.draw_without_rendering()
+    width, height = figure.bbox.width, figure.bbox.height
+    ticks = [t for axes in figure.axes for t in axes.get_xticklabels() + axes.get_yticklabels()]
+    for text in figure.findobj(matplotlib.text.Text):
+        if text not in ticks:
+            box = text.get_window_extent()
+            assert box.x0 >= 0, text
+            assert box.x1 <= width, text
+            assert box.y0 >= 0, text
+            assert box.y1 <= height, text
+    for axes in figure.axes:
+        (label,) = axes.texts
+        mark = axes.transData.transform(line(axes, "best epoch")[0])
+        assert not label.get_window_extent().contains(*mark)
+
+
 def test_rows_that_are_not_numbers_are_left_out_not_fatal(tmp_path):
     table = rows()
     table[2]["val_accuracy"] = table[2]["val_loss"] = math.nan
     figure = plot.curves(table, title="")
     assert line(figure.axes[0], "best epoch")[0, 0] == 4
+    plot.draw(run_dir(tmp_path / "run", table))
+    for row in table:
+        row["val_accuracy"] = row["val_loss"] = row["train_accuracy"] = row["train_loss"] = math.nan
     plot.draw(run_dir(tmp_path / "run", table))
 
 
@@ -133,3 +172,36 @@ def test_what_cannot_be_drawn_is_said_in_one_line(tmp_path):
     with pytest.raises(UserError, match=r"metrics.jsonl is damaged: line 7 is no row"):
         plot.draw(broken)
     assert not (broken / "curves.png").exists()
+
+
+def test_the_command_draws_or_exits_with_2(tmp_path, capsys):
+    def status(*args):
+        with pytest.raises(SystemExit) as stop:
+            cli.run(lambda: plot.main(list(args)))
+        return stop.value.code
+
+    good = run_dir(tmp_path / "run", rows())
+    assert status(str(good)) == 0
+    assert capsys.readouterr().out.strip() == str(good / "curves.png")
+    assert status() == status(str(good), "--colour") == 2
+    capsys.readouterr()
+    for bad in (tmp_path, tmp_path / "nothing", good / "config.json"):
+        assert status(str(bad)) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1
+        assert said.out == ""
+
+
+def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    old = plot.draw(run_dir(tmp_path / "run", rows()))
+    before = old.read_bytes()
+
+    def full(self, path, **_):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(OSError, match="no space"):
+        plot.draw(old.parent)
+    assert old.read_bytes() == before

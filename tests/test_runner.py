@@ -205,6 +205,20 @@ def test_a_directory_that_holds_a_run_or_something_else_is_refused(tmp_path, who
     assert sorted(p.name for p in tmp_path.iterdir()) == ["letters"]
 
 
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch):
+    directory = RunDir(tmp_path)
+    directory.write_rows([{"epoch": 1}])
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"metrics\.jsonl cannot be written \(No space left"):
+        directory.write_rows([{"epoch": 1}, {"epoch": 2}])
+    assert rows(tmp_path) == [{"epoch": 1}]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
 def test_patience_stops_and_the_best_epoch_is_the_one_tested(tmp_path):
     """A learning rate that wrecks a trained net: later epochs are worse, the best one is kept."""
     path = tmp_path / "run"

@@ -59,8 +59,8 @@ def test_same_arguments_same_reviews_on_every_machine():
 
 
 def test_other_seeds_give_other_reviews():
-    first, second = set(TRAIN[0]), set(TEST[0])
-    assert len(first) == 4000, "no review twice"
+    first, second = set(sample.reviews(0, 15_000)[0]), set(TEST[0])
+    assert len(first) == 15_000, "no review twice"
     assert not first & second, "no test review was trained on"
     assert sample.reviews(-1, 3) != sample.reviews(1, 3)
 
@@ -142,7 +142,21 @@ def linear_accuracy(features: Callable[[str], list[str]]) -> tuple[float, float]
 
 @pytest.mark.parametrize("features", [words, pairs])
 def test_counting_words_or_pairs_of_words_does_not_tell_the_label(features):
-    _, accuracy = linear_accuracy(features)
-    print(_, accuracy)
-    # 0.65 is the ceiling of every model of counts (see the module's docstring).
-    assert accuracy < 0.66
+    fitted, accuracy = linear_accuracy(features)
+    assert fitted > 0.6, "the regression did learn what there is"
+    # 0.65 is the ceiling of every model of counts (see the module's docstring), give or take the
+    # 0.008 by which 4,000 reviews scatter. Measured: words 0.583, with pairs 0.645.
+    assert accuracy < 0.67
+
+
+def test_exchanging_the_opinions_turns_the_label_over_and_keeps_the_words():
+    disagree = 0
+    owned = re.compile(r"( that (?:it|the film|the whole thing) was )([^.]*)")
+    for text, label in zip(*TRAIN, strict=True):
+        (_, first), (_, second) = opinions(text)
+        said = [match[2] for match in owned.finditer(text)]
+        exchanged = owned.sub(lambda match, said=said: match[1] + said.pop(), text)
+        assert sorted(words(exchanged)) == sorted(words(text))
+        assert verdict(exchanged) == (label if first == second else 1 - label)
+        disagree += first != second
+    assert 0.68 < disagree / len(TRAIN[0]) < 0.72

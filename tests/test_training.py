@@ -171,6 +171,15 @@ def test_dropout_masks_are_a_function_of_the_step():
     assert len(set(losses[0])) == 3
 
 
+def test_the_callers_parameters_survive_the_donation_of_the_state():
+    steps, params, _ = setup(average=0.9)
+    state = steps.init(params)
+    first = jax.tree.leaves(state)
+    state, _ = steps.train(state, examples())
+    assert all(leaf.is_deleted() for leaf in first), "nothing was donated"
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
+
+
 def test_clipping_bounds_the_step():
     optimizer = make_optimizer(
         "sgd", 1.0, schedule="constant", total_steps=10, clip_norm=0.01, weight_decay=0.0
