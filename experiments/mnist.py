@@ -6,8 +6,9 @@ Reads each image line by line, 28 steps of 28 pixels; with `--pixels` pixel by p
 1. Of the first 50,000 training images (in TFDS's order, which is shuffled) 45,000 are trained on
 and 5,000 validate; the best epoch is tested on the 10,000 test images.
 
-LSTM and GRU reach 99.1% of the test images, SimpleRNN 97.4% (98.0% with --learning-rate 0.001).
-The tutorial's own training, without moved images and with a constant rate, is
+On the test images LSTM and GRU reach 99.2%, SimpleRNN 97.3%, as the mean of three seeds, in about
+one minute and a half on two cores. The tutorial's own training, without moved images and with a
+constant rate, is
 
     python -m experiments.mnist --shift 0 --average 0 --learning-rate 0.001 --schedule constant
 """
