@@ -14,7 +14,9 @@ from experiments.recipes import RECIPES
 from experiments.recipes import Settings as Imdb
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["imdb", "mnist", "predict", "data", "plot", "checkpoint", "report", "mnist_plots"]
+COMMANDS = [
+    "imdb", "mnist", "memory", "predict", "data", "plot", "checkpoint", "report", "mnist_plots",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,7 +70,8 @@ def test_labels_are_balanced_and_mixed(n: int):
     texts, labels = sample.reviews(3, n)
     assert len(texts) == len(labels) == n
     assert sum(labels) == (n + 1) // 2
-    assert n < 1000 or 200 < sum(labels[:500]) < 300
+    # In no order: half of the neighbours are alike.
+    assert n < 1000 or 0.4 < np.mean([a == b for a, b in pairwise(labels)]) < 0.6
 
 
 def test_labels_are_what_a_reader_finds():

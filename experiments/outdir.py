@@ -1,0 +1,61 @@
+"""The directory of a command that makes results in one go, without checkpoints.
+
+    config.json      settings as resolved, versions, devices
+    results.jsonl    a row for each number
+    *.png            (memory_plots.py)
+
+Nothing is ever overwritten: a directory that holds any file is refused.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.cli import UserError
+
+VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+class OutDir:
+    """Where results go. `check` at once, so that nobody waits for nothing; `create` at the end."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def check(self) -> None:
+        """Raise `UserError` where results could not be written or would stand among others."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--out {self.path} is a file; name a directory")
+        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not existing.is_dir():
+            raise UserError(f"--out {self.path} lies in a file, {existing}; name a directory")
+        if not os.access(existing, os.W_OK):
+            raise UserError(f"--out {self.path} cannot be written; name another directory")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise UserError(f"--out {self.path} holds files; name an empty or a new directory")
+
+    def create(
+        self, task: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Make the directory and write `config.json` and `results.jsonl`."""
+        import jax
+
+        config = {
+            "task": task,
+            "settings": settings,
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in VERSIONS},
+            "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+        }
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write("config.json", json.dumps(config, indent=2) + "\n")
+        self._write("results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def _write(self, name: str, text: str) -> None:
+        partial = self.path / f".{name}.partial"
+        partial.write_text(text)
+        os.replace(partial, self.path / name)
