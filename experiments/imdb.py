@@ -7,11 +7,13 @@ Trains on 20,000 of the 25,000 training reviews, validates on the other 5,000, a
 epoch on the 25,000 test reviews.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.cli import parse, run
 from experiments.recipes import RECIPES, Settings
+from experiments.replay import arguments
 from experiments.settings import flatten
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ VOCABULARY = "vocabulary.txt"
 
 def main(args: list[str] | None = None) -> int:
     """Parse, load, train; the exit status."""
+    args = sys.argv[1:] if args is None else args
     settings = parse(Settings, args, prog=PROG)
+    if settings.config is not None:
+        args = [*arguments(settings.config, "imdb"), *args]
+        settings = parse(Settings, args, prog=PROG)
     if settings.recipe is not None:
         settings = parse(Settings, args, prog=PROG, default=RECIPES[settings.recipe]())
     # Imported behind the parser, so that `--help` and mistakes answer at once.

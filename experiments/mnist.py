@@ -14,16 +14,21 @@ constant rate, is
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.cli import Range, UserError, parse, path, run
+from experiments.replay import arguments
 from experiments.settings import Model, Run, Training, flat, flatten
 
 if TYPE_CHECKING:
     from experiments.images import ImageData, Images
     from experiments.rundir import RunDir
     from experiments.task import Task
+
+
+PROG = "python -m experiments.mnist"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Settings:
     example: python -m experiments.mnist --cell gru --run-dir runs/mnist-gru
     """
 
+    config: Annotated[str | None, path("none", metavar="FILE")] = None
+    """Begin with the settings of a run, its config.json; any other flag overrides them."""
     image: Image = Image()
     model: Model = Model(units=128, readout="last")
     # Stopping early would miss the end of the schedule, where the accuracy still rises.
@@ -90,7 +97,11 @@ def variant(settings: Settings) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Parse, load, train; the exit status."""
-    settings = resolve(parse(Settings, args, prog="python -m experiments.mnist"))
+    args = sys.argv[1:] if args is None else args
+    settings = parse(Settings, args, prog=PROG)
+    if settings.config is not None:
+        settings = parse(Settings, [*arguments(settings.config, "mnist"), *args], prog=PROG)
+    settings = resolve(settings)
     # Imported behind the parser, so that `--help` and mistakes answer at once.
     from experiments.images import load_images
     from experiments.rundir import RunDir

@@ -42,6 +42,8 @@ class Settings:
 
     recipe: Literal["lstm", "simple", "stacked", "pooled"] | None = None
     """Begin with the settings of a tutorial; any other flag overrides them."""
+    config: Annotated[str | None, path("none", metavar="FILE")] = None
+    """Begin with the settings of a run, its config.json; any other flag overrides them."""
     text: Text = Text()
     model: Model = Model(dropout=0.5, word_dropout=0.1)
     training: Training = Training(optimizer="adam", learning_rate=0.003, average=0.995)

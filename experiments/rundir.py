@@ -2,6 +2,7 @@
 
     config.json     settings as resolved, versions, devices
     metrics.jsonl   a row for each epoch
+    gradients.jsonl another: the mean gradient norm before clipping, steps left out so far
     summary.json    the result, once there is one
     curves.png      (plot.py)
     checkpoints/    (checkpoint.py)
@@ -13,17 +14,30 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from experiments import lock
 from experiments.atomic import write_text
 from experiments.cli import UserError, flag
 
 ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
+GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
 
 # May differ when a run is continued: they change nothing of what is computed.
-FREE = {"run_dir", "resume", "data_dir", "checkpoint_minutes"}
+FREE = {
+    "run_dir",
+    "resume",
+    "data_dir",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+    "config",
+    "debug_nans",
+    "on_nan",
+    "max_skipped",
+}
 
 
 def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -81,25 +95,43 @@ class RunDir:
         existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"--run-dir {self.path} cannot be written; name another directory")
-        if not resume and self.path.is_dir() and any(self.path.iterdir()):
+        ours = (lock.LOCK, lock.HOLDER)  # left by a run that was killed before its first file
+        if (
+            not resume
+            and self.path.is_dir()
+            and any(file.name not in ours for file in self.path.iterdir())
+        ):
             raise UserError(
                 f"--run-dir {self.path} holds other files; name an empty or a new directory"
             )
 
-    def create(self, config: dict[str, Any]) -> None:
-        """Make the directory and write `config.json`."""
+    @contextmanager
+    def locked(self, *, resume: bool) -> Iterator[None]:
+        """Make the directory if need be, and keep it for this process; `UserError` as `check`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
+        with lock.hold(self.path):
+            # Once more: another run may have come and gone since the first look.
+            self.check(resume=resume)
+            yield
+
+    def create(self, config: dict[str, Any]) -> None:
+        """Write `config.json`."""
         write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote; `UserError` where this is no run."""
         return self._read("config.json")
 
-    def check_same(self, config: dict[str, Any]) -> None:
-        """Raise `UserError` unless a resumed run's settings and data are those it began with."""
+    def check_same(self, config: dict[str, Any]) -> list[str]:
+        """Raise `UserError` unless a resumed run's settings and data are those it began with.
+
+        Returns:
+            A line for each version and for the devices, where they are others than before: they
+            change the last digits of sums, and nothing of data, keys and order.
+        """
         before = self.config()
         if before.get("dataset") != config["dataset"]:
             raise UserError(
@@ -112,10 +144,21 @@ class RunDir:
                 raise UserError(
                     f"--resume: {flag(name)} is {new}, but this run was started with {old}"
                 )
+        then, now = (
+            {**c.get("versions", {}), "devices": c.get("devices")} for c in (before, config)
+        )
+        return [
+            f"{name}: {then.get(name)} when this run was started, {now[name]} now. Data, order and "
+            "keys are the same; sums may differ in their last digits."
+            for name in now
+            if then.get(name) != now[name]
+        ]
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Replace `metrics.jsonl` by these rows."""
-        write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        """Replace `metrics.jsonl` by these rows, and `gradients.jsonl` by what else they hold."""
+        for file, fields in (("metrics.jsonl", ROW), ("gradients.jsonl", GRADIENTS)):
+            lines = [json.dumps({name: row.get(name) for name in fields}) + "\n" for row in rows]
+            write_text(self.path / file, "".join(lines))
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`, none where there is none yet."""
@@ -129,6 +172,14 @@ class RunDir:
             except (ValueError, TypeError, KeyError):
                 raise UserError(f"{path} is damaged: line {number} is no row of metrics") from None
         return rows
+
+    def append(self, name: str, line: str) -> None:
+        """Put a line behind what a file holds, in one write."""
+        try:
+            with open(self.path / name, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self.path / name} cannot be written ({error.strerror})") from None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace `summary.json`."""

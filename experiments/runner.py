@@ -7,7 +7,6 @@ run that was stopped anywhere goes on as if it had not been.
 
 import dataclasses
 import importlib.metadata
-import math
 import platform
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from flax import nnx
 from experiments import models, plot
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError
+from experiments.divergence import Seen, Watch
 from experiments.machine import machine
 from experiments.rundir import RunDir, best_row
 from experiments.screen import Bar, Screen
@@ -27,7 +27,15 @@ from experiments.settings import Run, flatten
 from experiments.signals import watch
 from experiments.task import Part, Settings, Task
 from experiments.trained import best_params
-from experiments.training import Examples, Steps, Totals, TrainState, make_optimizer, make_steps
+from experiments.training import (
+    Examples,
+    Steps,
+    Totals,
+    TrainState,
+    make_optimizer,
+    make_schedule,
+    make_steps,
+)
 
 VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -50,13 +58,14 @@ class Runner:
         self.checkpoints = Checkpoints(directory.checkpoints)
         self.rows: list[dict[str, Any]] = []
         graphdef, self.params = nnx.split(task.model)
+        total_steps = training.epochs * task.train.steps_per_epoch
+        rate = make_schedule(training.schedule, training.learning_rate, total_steps)
+        self.watch = Watch(directory, training, rate, screen.say)
         self.steps: Steps = make_steps(
             graphdef,
             make_optimizer(
                 training.optimizer,
-                training.learning_rate,
-                schedule=training.schedule,
-                total_steps=training.epochs * task.train.steps_per_epoch,
+                rate,
                 clip_norm=training.clip_norm,
                 weight_decay=training.weight_decay,
             ),
@@ -84,6 +93,13 @@ class Runner:
 
     def fit(self) -> dict[str, Any] | Stopped:
         """Train, and evaluate the best epoch on the test part: the summary. Or `Stopped`."""
+        with self.directory.locked(resume=self.run.resume), jax.debug_nans(self.run.debug_nans):
+            try:
+                return self._fit()
+            except FloatingPointError as found:
+                raise UserError(f"--debug-nans: {str(found).splitlines()[0]}") from found
+
+    def _fit(self) -> dict[str, Any] | Stopped:
         config = {
             "task": self.task.name,
             "title": self.task.title,
@@ -95,7 +111,8 @@ class Runner:
         }
         state, seconds = self.steps.init(self.params), 0.0
         if self.run.resume:
-            self.directory.check_same(config)
+            for line in self.directory.check_same(config):
+                self.screen.say(line)
             finished = self.directory.summary()
             if finished is not None:
                 self.screen.say(f"This run is finished already: {self.directory.path}")
@@ -133,24 +150,25 @@ class Runner:
         with watch() as came, self.screen.bar() as bar:
             while (epoch := len(self.rows)) < self.training.epochs and not self._is_patience_out():
                 begun, saved = time.perf_counter() - seconds, time.perf_counter()
-                late: Totals | None = None
+                late: Seen | None = None
                 first = int(state.step) - epoch * steps_per_epoch
                 bar.update(self._epoch_name(epoch), first, steps_per_epoch, numbers=["compiling"])
                 for n in range(first, steps_per_epoch):
                     batch = self.task.train.train(self.training.seed, epoch, n)
-                    state, sums = self.steps.train(state, Examples(*batch[:4]))
+                    state, report = self.steps.train(state, Examples(*batch[:4]))
                     # The numbers of the step before, while this one is being computed.
                     self._show(bar, epoch, n, late, time.perf_counter() - begun)
-                    late = sums
+                    late = Seen(epoch * steps_per_epoch + n + 1, batch.rows, report)
                     waited = (time.perf_counter() - saved) / 60
-                    if came or waited > self.run.checkpoint_minutes:
+                    every = self.run.checkpoint_steps
+                    due = every is not None and (n + 1) % every == 0
+                    if came or due or waited > self.run.checkpoint_minutes:
                         step = self._save(state, time.perf_counter() - begun, None)
                         saved = time.perf_counter()
                         if came:
                             return Stopped(step, came[0])
+                self.watch.look(late)
                 train_loss, train_accuracy = _means(state.totals)
-                if not math.isfinite(train_loss):
-                    raise UserError(_diverged(epoch, self.training.learning_rate))
                 val_loss, val_accuracy = self.evaluate(state.evaluated, self.task.validation)
                 row = {
                     "epoch": epoch + 1,
@@ -160,9 +178,11 @@ class Runner:
                     "val_loss": val_loss,
                     "val_accuracy": val_accuracy,
                     "seconds": round(time.perf_counter() - begun, 3),
+                    "gradient_norm": float(np.asarray(state.norms)) / steps_per_epoch,
+                    "skipped": int(state.skipped),
                 }
                 self.rows.append(row)
-                state, seconds = state._replace(totals=Totals.zeros()), 0.0
+                state, seconds = state.next_epoch(), 0.0
                 self._save(state, seconds, val_accuracy)
                 self.directory.write_rows(self.rows)
                 plot.draw(self.directory.path)
@@ -201,12 +221,11 @@ class Runner:
             return False
         return len(self.rows) - best_row(self.rows)["epoch"] >= self.training.patience
 
-    def _show(self, bar: Bar, epoch: int, n: int, late: Totals | None, seconds: float) -> None:
+    def _show(self, bar: Bar, epoch: int, n: int, late: Seen | None, seconds: float) -> None:
+        self.watch.look(late)
         numbers = []
         if late is not None:
-            loss, accuracy = _means(late)
-            if not math.isfinite(loss):
-                raise UserError(_diverged(epoch, self.training.learning_rate))
+            loss, accuracy = _means(late.report.totals)
             numbers = [f"loss {loss:.3f}", f"accuracy {accuracy:.1%}"]
         if self.rows:
             numbers.append(f"val {self.rows[-1]['val_accuracy']:.1%}")
@@ -249,14 +268,7 @@ _ELSEWHERE = {f.name for f in dataclasses.fields(Run)} | {"data", "data_dir"}
 
 def _means(sums: Totals) -> tuple[float, float]:
     loss, correct, weight = (float(np.asarray(field)) for field in sums)
-    return loss / weight, correct / weight
-
-
-def _diverged(epoch: int, learning_rate: float) -> str:
-    return (
-        f"the loss is no longer finite in epoch {epoch + 1}; give a --learning-rate "
-        f"below {learning_rate:g} or a smaller --clip-norm"
-    )
+    return loss / max(weight, 1), correct / max(weight, 1)  # every step may have been left out
 
 
 def _versions() -> dict[str, str]:

@@ -47,7 +47,7 @@ class Training:
     """Passes over the training part, at most."""
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
     """Which optimizer of optax."""
-    learning_rate: Annotated[float, Positive] = 0.001
+    learning_rate: Annotated[float, Range(0, 100, open_low=True)] = 0.001
     """Step size, at its highest."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """How the learning rate falls to zero over all epochs, or that it does not."""
@@ -62,6 +62,10 @@ class Training:
     """Decay of a moving average of the weights, which is then what is evaluated and kept."""
     label_smoothing: Annotated[float, Share] = 0.0
     """Share of the right label that is given to all labels alike."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """Where loss or gradient is not finite: stop and say why, or leave that batch out."""
+    max_skipped: Annotated[int, Range(0, 10**6)] = 10
+    """With --on-nan skip, stop after all when more batches than this were left out."""
     patience: Annotated[int, Range(1, 100000)] = 3
     """Stop after so many epochs without a better validation accuracy."""
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
@@ -76,6 +80,10 @@ class Run:
     """Directory of the run."""
     resume: bool = False
     """Continue the run in this directory where it stopped."""
+    debug_nans: bool = False
+    """Let JAX look for the operation that makes the first NaN; slow."""
+    checkpoint_steps: Annotated[int | None, Range(1), path("every epoch", metavar="INT")] = None
+    """Also save within an epoch after every so many steps."""
     checkpoint_minutes: Annotated[float, Positive] = 10.0
     """Also save within an epoch whenever so many minutes have gone by."""
 

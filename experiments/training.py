@@ -38,6 +38,20 @@ class Totals(NamedTuple):
         return cls(*[jnp.zeros((), jnp.float32) for _ in cls._fields])
 
 
+class Report(NamedTuple):
+    """What one training step says of itself.
+
+    Attributes:
+        totals: of its batch.
+        gradient_norm: over all parameters, before clipping.
+        finite: whether loss, gradient and new parameters are; where not, nothing was changed.
+    """
+
+    totals: Totals
+    gradient_norm: jax.Array
+    finite: jax.Array
+
+
 class TrainState(NamedTuple):
     """All that a run needs to continue: what `train_step` takes and gives.
 
@@ -46,6 +60,8 @@ class TrainState(NamedTuple):
         opt_state: optax's.
         step: int32, optimizer steps made.
         totals: over the epoch so far, so that an epoch can be left and entered anywhere.
+        norms: sum of the gradient norms over the epoch so far.
+        skipped: int32, steps that changed nothing because a number was not finite.
         average: the moving average of the parameters, None where there is none.
     """
 
@@ -53,6 +69,8 @@ class TrainState(NamedTuple):
     opt_state: Any
     step: jax.Array
     totals: Totals
+    norms: jax.Array
+    skipped: jax.Array
     average: Any = None
 
     @property
@@ -60,18 +78,22 @@ class TrainState(NamedTuple):
         """The parameters that count: the average where there is one."""
         return self.params if self.average is None else self.average
 
+    def next_epoch(self) -> "TrainState":
+        """The same with the sums over the epoch at zero."""
+        return self._replace(totals=Totals.zeros(), norms=jnp.zeros((), jnp.float32))
+
 
 class Steps(NamedTuple):
     """The compiled functions of a run.
 
     Attributes:
         init: `params -> TrainState`.
-        train: `(state, examples) -> (state, Totals of this batch)`; the state is donated.
+        train: `(state, examples) -> (state, Report)`; the state is donated.
         evaluate: `(params, examples) -> Totals`.
     """
 
     init: Callable[[Any], TrainState]
-    train: Callable[[TrainState, Examples], tuple[TrainState, Totals]]
+    train: Callable[[TrainState, Examples], tuple[TrainState, Report]]
     evaluate: Callable[[Any, Examples], Totals]
 
 
@@ -95,21 +117,19 @@ def predicted(logits: jax.Array) -> jax.Array:
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
-def make_optimizer(
-    name: str,
-    learning_rate: float,
-    *,
-    schedule: str,
-    total_steps: int,
-    clip_norm: float,
-    weight_decay: float = 0.0,
-) -> optax.GradientTransformation:
-    """Clipping by the global norm, then the optimizer with its schedule over `total_steps`."""
-    rate = {
+def make_schedule(name: str, learning_rate: float, total_steps: int) -> optax.Schedule:
+    """The learning rate as a function of the step."""
+    return {
         "constant": lambda: optax.constant_schedule(learning_rate),
         "cosine": lambda: optax.cosine_decay_schedule(learning_rate, total_steps),
         "linear": lambda: optax.linear_schedule(learning_rate, 0.0, total_steps),
-    }[schedule]()
+    }[name]()
+
+
+def make_optimizer(
+    name: str, rate: optax.Schedule, *, clip_norm: float, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Clipping by the global norm, then the optimizer with its schedule."""
     optimizer = {
         # Keras's constants, which the tutorials ran with.
         "rmsprop": lambda: optax.rmsprop(rate, decay=0.9, eps=1e-7),
@@ -166,22 +186,34 @@ def make_steps(
     def init(params: Any) -> TrainState:
         # Copies: the state's buffers are donated, the caller's parameters are not.
         own, mean = (jax.tree.map(jnp.copy, params) for _ in range(2))
-        step = jnp.zeros((), jnp.int32)
-        state = TrainState(own, optimizer.init(own), step, Totals.zeros())
+        step, skipped = (jnp.zeros((), jnp.int32) for _ in range(2))
+        norms = jnp.zeros((), jnp.float32)
+        state = TrainState(own, optimizer.init(own), step, Totals.zeros(), norms, skipped)
         return state._replace(average=mean) if average else state
 
-    def train(state: TrainState, examples: Examples) -> tuple[TrainState, Totals]:
+    def train(state: TrainState, examples: Examples) -> tuple[TrainState, Report]:
         dropout_key = jax.random.fold_in(key, state.step)
-        gradient, batch = jax.grad(loss, has_aux=True)(state.params, examples, dropout_key)
+        (value, batch), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state.params, examples, dropout_key
+        )
+        norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        epoch = jax.tree.map(jnp.add, state.totals, batch)
         mean = state.average
         if average:
             # Short at first, or the mean would remember the weights that were drawn.
             share = jnp.maximum(1 - average, 9 / (10 + state.step))
             mean = optax.incremental_update(params, mean, share)
-        return TrainState(params, opt_state, state.step + 1, epoch, mean), batch
+        totals = jax.tree.map(jnp.add, state.totals, batch)
+        # A sum that is not finite has a term that is not. The parameters' own norm is asked, too:
+        # clipping turns an infinite norm into a silent update of zero, or of NaN.
+        finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
+        new = TrainState(
+            params, opt_state, state.step, totals, state.norms + norm, state.skipped, mean
+        )
+        kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+        kept = kept._replace(step=state.step + 1, skipped=state.skipped + jnp.where(finite, 0, 1))
+        return kept, Report(batch, norm, finite)
 
     def evaluate(params: Any, examples: Examples) -> Totals:
         return totals(forward(params, examples, None), examples)

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -207,16 +209,18 @@ def test_a_directory_that_holds_a_run_or_something_else_is_refused(tmp_path, who
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch):
     directory = RunDir(tmp_path)
-    directory.write_rows([{"epoch": 1}])
+    first, second = ({name: n for name in ROW} for n in (1, 2))
+    directory.write_rows([first])
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"metrics\.jsonl cannot be written \(No space left"):
-        directory.write_rows([{"epoch": 1}, {"epoch": 2}])
-    assert rows(tmp_path) == [{"epoch": 1}]
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+        directory.write_rows([first, second])
+    assert rows(tmp_path, seconds=True) == [first]
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["gradients.jsonl", "metrics.jsonl"]
 
 
 def test_patience_stops_and_the_best_epoch_is_the_one_tested(tmp_path):
@@ -231,12 +235,137 @@ def test_patience_stops_and_the_best_epoch_is_the_one_tested(tmp_path):
     assert max(later) <= summary["best_val_accuracy"]
 
 
+def poison(run, steps):
+    """Let the inputs of these steps weigh nothing finite."""
+    make, made = run.task.train.train, []
+
+    def train(*which):
+        made.append(which)
+        batch = make(*which)
+        bad = len(made) in steps
+        return batch._replace(weights=np.full_like(batch.weights, np.inf)) if bad else batch
+
+    run.task.train.train = train
+    return made
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(tmp_path):
     run = runner(tmp_path / "run")
     run.params = jax.tree.map(lambda a: a * np.float32(np.nan), run.params)
-    with pytest.raises(UserError, match=r"no longer finite in epoch 1; give a --learning-rate"):
+    with pytest.raises(UserError, match=r"^not finite at step 1: loss nan.*--learning-rate below"):
         run.fit()
     assert Checkpoints(tmp_path / "run" / "checkpoints").latest() is None
+
+
+def test_it_stops_within_a_step_names_the_examples_and_keeps_the_last_good_one(tmp_path):
+    run = runner(tmp_path / "run")
+    made = poison(run, {7})  # the third of the second epoch
+    with pytest.raises(UserError, match=r"step 7: loss (inf|nan), gradient norm") as caught:
+        run.fit()
+    assert "\n" not in str(caught.value)
+    assert len(made) == 8, "the step behind it is under way when its numbers come"
+    (line,) = (tmp_path / "run" / "diverged.jsonl").read_text().splitlines()
+    batch = runner(tmp_path / "other").task.train.train(*made[6])
+    assert json.loads(line)["examples"] == [int(row) for row in batch.rows]
+    assert json.loads(line)["learning_rate"] == pytest.approx(0.01 * (1 + np.cos(np.pi / 2)) / 2)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").latest() == 4
+    assert len(rows(tmp_path / "run")) == 1
+
+
+def test_batches_that_are_left_out_are_counted_and_capped(tmp_path):
+    run = runner(tmp_path / "run", "--on-nan", "skip", "--max-skipped", "2")
+    poison(run, {3, 7})
+    run.fit()
+    found = (tmp_path / "run" / "gradients.jsonl").read_text().splitlines()
+    assert [json.loads(line)["skipped"] for line in found] == [1, 2, 2]
+    assert all(np.isfinite(json.loads(line)["gradient_norm"]) for line in found)
+    assert len((tmp_path / "run" / "diverged.jsonl").read_text().splitlines()) == 2
+    run = runner(tmp_path / "capped", "--on-nan", "skip", "--max-skipped", "2")
+    poison(run, {2, 3, 4})
+    with pytest.raises(UserError, match="3 steps were left out, --max-skipped is 2"):
+        run.fit()
+
+
+def test_debug_nans_is_one_line(tmp_path):
+    run = runner(tmp_path / "run", "--debug-nans")
+    poison(run, {2})
+    with pytest.raises(UserError, match="--debug-nans: "):
+        run.fit()
+
+
+def test_a_second_run_in_one_directory_is_told_who_holds_it(tmp_path):
+    path = tmp_path / "run"
+    first, second = runner(path), runner(path)
+    refused = []
+    make = first.task.train.train
+
+    def train(*which):
+        if not refused:
+            with pytest.raises(UserError) as caught:
+                second.fit()
+            refused.append(str(caught.value))
+        return make(*which)
+
+    first.task.train.train = train
+    first.fit()
+    assert f"{path} is in use by process {os.getpid()} on " in refused[0]
+    assert "name another directory" in refused[0]
+
+
+def test_a_lock_of_a_dead_process_is_taken_over(tmp_path):
+    path = tmp_path / "run"
+    code = (
+        "import os, pathlib, signal, sys; from experiments.lock import hold\n"
+        "with hold(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    path.mkdir()
+    done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert (path / ".lock-holder").exists()
+    assert runner(path).fit()["dataset"] == "sample"
+    assert not list(path.glob(".*"))
+
+
+def test_other_versions_are_said_and_no_reason_to_refuse(tmp_path, capsys):
+    path = tmp_path / "run"
+    interrupted(path, 2)
+    config = json.loads((path / "config.json").read_text())
+    config["versions"]["jax"] = "0.1"
+    (path / "config.json").write_text(json.dumps(config))
+    runner(path, "--resume").fit()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "jax: 0.1 when this run was started" in said
+    assert "order and keys are the same" in said
+
+
+def test_a_checkpoint_every_so_many_steps(tmp_path):
+    run, saved = runner(tmp_path / "run", "--checkpoint-steps", "3"), []
+    save = run.checkpoints.save
+    run.checkpoints.save = lambda step, *args, **more: (
+        saved.append(step),
+        save(step, *args, **more),
+    )
+    run.fit()
+    assert saved == [3, 4, 7, 8, 11, 12]
+
+
+def test_a_config_reproduces_its_run(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr("experiments.data.load_text", lambda *_: TEXT)
+    args = ["--config", str(whole / "config.json"), "--run-dir", str(tmp_path / "run")]
+    assert imdb.main(args) == 0
+    assert rows(tmp_path / "run") == rows(whole)
+    for wrong, message in (
+        (str(tmp_path / "none.json"), "cannot be read"),
+        (str(tmp_path / "mnist.json"), "is of a run of mnist; this is experiments.imdb"),
+        (str(tmp_path / "list.json"), "is no config.json of a run"),
+        (str(tmp_path / "bad.json"), "--units is -3; give a number at least 1"),
+    ):
+        (tmp_path / "mnist.json").write_text('{"task": "mnist", "settings": {}}')
+        (tmp_path / "list.json").write_text("[1]")
+        (tmp_path / "bad.json").write_text('{"task": "imdb", "settings": {"units": -3}}')
+        with pytest.raises(UserError, match=message):
+            imdb.main(["--config", wrong, "--run-dir", str(tmp_path / "never")])
+    assert not (tmp_path / "never").exists()
 
 
 def test_evaluation_counts_every_example_once_whatever_the_batch_size(whole, tmp_path):

@@ -15,6 +15,7 @@ from experiments.training import (
     Totals,
     cross_entropy,
     make_optimizer,
+    make_schedule,
     make_steps,
     predicted,
 )
@@ -80,8 +81,8 @@ def test_smoothing_acts_in_training_only():
     copy = [jax.tree.map(jnp.copy, params) for _, params, _ in (plain, smooth)]
     reported, moved = [], []
     for (steps, params, _), start in zip((plain, smooth), copy, strict=True):
-        state, sums = steps.train(steps.init(start), examples())
-        reported.append([sums, steps.evaluate(params, examples())])
+        state, report = steps.train(steps.init(start), examples())
+        reported.append([report.totals, steps.evaluate(params, examples())])
         moved.append(np.asarray(state.params["dense"]["bias"][...]))
     assert_close(reported[0], reported[1])  # what is shown is the plain cross-entropy
     assert not np.allclose(moved[0], moved[1])
@@ -127,20 +128,24 @@ def test_one_step_is_gradient_descent_on_the_mean_loss(cell):
 
     gradient = jax.grad(mean_loss)(params)
     expected = jax.tree.leaves(jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient))
-    state, sums = steps.train(steps.init(jax.tree.map(jnp.copy, params)), batch)
+    state, (sums, norm, finite) = steps.train(steps.init(jax.tree.map(jnp.copy, params)), batch)
     assert_close(jax.tree.leaves(state.params), expected)
     assert_close(sums.loss / sums.weight, mean_loss(params), 1e-5)
-    assert int(state.step) == 1
+    squares = sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient))
+    np.testing.assert_allclose(norm, np.sqrt(squares), rtol=1e-5)  # float32 sums of 200 squares
+    np.testing.assert_array_equal(state.norms, norm)
+    assert bool(finite)
+    assert (int(state.step), int(state.skipped)) == (1, 0)
 
 
 @every_cell
 def test_rows_without_weight_have_no_effect(cell):
     steps, params, _ = setup(cell)
     copy = lambda: steps.init(jax.tree.map(jnp.copy, params))  # noqa: E731
-    state, sums = steps.train(copy(), examples())
-    filled, filled_sums = steps.train(copy(), examples(filler=5))
+    state, report = steps.train(copy(), examples())
+    filled, filled_report = steps.train(copy(), examples(filler=5))
     assert_close(jax.tree.leaves(filled.params), jax.tree.leaves(state.params))
-    assert_close(filled_sums, sums, 1e-5)
+    assert_close(filled_report.totals, report.totals, 1e-5)
     filled, full = (steps.evaluate(params, examples(filler=n)) for n in (5, 0))
     assert_close(filled, full, 1e-5)
 
@@ -164,8 +169,8 @@ def test_dropout_masks_are_a_function_of_the_step():
         state = steps.init(jax.tree.map(jnp.copy, params))
         run = []
         for _ in range(3):
-            state, sums = steps.train(state, examples())
-            run.append(float(sums.loss))
+            state, report = steps.train(state, examples())
+            run.append(float(report.totals.loss))
         losses.append(run)
     assert losses[0] == losses[1]
     assert len(set(losses[0])) == 3
@@ -181,9 +186,7 @@ def test_the_callers_parameters_survive_the_donation_of_the_state():
 
 
 def test_clipping_bounds_the_step():
-    optimizer = make_optimizer(
-        "sgd", 1.0, schedule="constant", total_steps=10, clip_norm=0.01, weight_decay=0.0
-    )
+    optimizer = make_optimizer("sgd", make_schedule("constant", 1.0, 10), clip_norm=0.01)
     steps, params, _ = setup(optimizer=optimizer)
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     state, _ = steps.train(steps.init(params), examples())
@@ -195,7 +198,7 @@ def test_clipping_bounds_the_step():
 @pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw", "sgd"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
 def test_schedules_end_where_they_say(name, schedule):
-    optimizer = make_optimizer(name, 0.1, schedule=schedule, total_steps=5, clip_norm=1e9)
+    optimizer = make_optimizer(name, make_schedule(schedule, 0.1, 5), clip_norm=1e9)
     params = {"w": jnp.ones(3)}
     state, moves = optimizer.init(params), []
     for _ in range(7):
@@ -208,9 +211,37 @@ def test_schedules_end_where_they_say(name, schedule):
 @every_cell
 def test_learn(cell):
     """Each cell overfits 32 examples with random labels to a loss below 0.05."""
-    optimizer = make_optimizer("adam", 0.02, schedule="constant", total_steps=300, clip_norm=1.0)
+    optimizer = make_optimizer("adam", make_schedule("constant", 0.02, 300), clip_norm=1.0)
     steps, params, _ = setup(cell, optimizer=optimizer, units=16)
     state, batch = steps.init(params), examples(32, steps=10)
     for _ in range(300):
-        state, sums = steps.train(state, batch)
-    assert float(sums.loss / sums.weight) < 0.05
+        state, report = steps.train(state, batch)
+    assert float(report.totals.loss / report.totals.weight) < 0.05
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["input", "parameter", "update"])
+def test_a_number_that_is_not_finite_changes_nothing(where, value):
+    """Parameters, optimizer, average and totals stay bit for bit; only the step is counted."""
+    optimizer = optax.adam(0.1)
+    if where == "update":
+        optimizer = optax.chain(optimizer, optax.scale(value))
+    steps, params, _ = setup(average=0.9, optimizer=optimizer)
+    if where != "update":
+        good, _ = steps.train(steps.init(params), examples())
+    else:
+        good = steps.init(params)
+    if where == "parameter":
+        good.params["dense"]["kernel"][...] = good.params["dense"]["kernel"][...].at[0].set(value)
+    batch = examples()
+    if where == "input":
+        batch = batch._replace(weights=np.full(8, value, np.float32))
+    before = digest(good._replace(step=0, skipped=0))
+    step = int(good.step)
+    after, report = steps.train(good, batch)
+    assert not bool(report.finite)
+    assert digest(after._replace(step=0, skipped=0)) == before
+    assert (int(after.step), int(after.skipped)) == (step + 1, 1)
+    if where == "input":
+        _, report = steps.train(after, examples())
+        assert bool(report.finite)
