@@ -79,9 +79,15 @@ class RunDir:
         """Whether a run was started here."""
         return (self.path / "config.json").exists()
 
+    def is_fresh(self) -> bool:
+        """Whether the directory holds nothing, or what a kill before the first file left there."""
+        left = (lock.LOCK, lock.HOLDER, ".config.json.partial")
+        return self.path.is_dir() and all(file.name in left for file in self.path.iterdir())
+
     def check(self, *, resume: bool) -> None:
         """Raise `UserError` where a run here would overwrite something or has nothing to resume."""
-        if resume and not self.holds_run():
+        # An empty directory is somebody's intention, a missing one may be a mistake in its name.
+        if resume and not self.holds_run() and not self.is_fresh():
             raise UserError(
                 f"--resume: {self.path} holds no run; leave --resume out to start one there"
             )
@@ -95,12 +101,7 @@ class RunDir:
         existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"--run-dir {self.path} cannot be written; name another directory")
-        ours = (lock.LOCK, lock.HOLDER)  # left by a run that was killed before its first file
-        if (
-            not resume
-            and self.path.is_dir()
-            and any(file.name not in ours for file in self.path.iterdir())
-        ):
+        if not resume and self.path.is_dir() and not self.is_fresh():
             raise UserError(
                 f"--run-dir {self.path} holds other files; name an empty or a new directory"
             )

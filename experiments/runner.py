@@ -110,7 +110,7 @@ class Runner:
             "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
         }
         state, seconds = self.steps.init(self.params), 0.0
-        if self.run.resume:
+        if self.directory.holds_run():
             for line in self.directory.check_same(config):
                 self.screen.say(line)
             finished = self.directory.summary()

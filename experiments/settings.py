@@ -79,7 +79,7 @@ class Run:
     run_dir: Annotated[str | None, path("runs/TASK-CELL-seedSEED")] = None
     """Directory of the run."""
     resume: bool = False
-    """Continue the run in this directory where it stopped."""
+    """Continue the run in this directory where it stopped; an empty directory begins one."""
     debug_nans: bool = False
     """Let JAX look for the operation that makes the first NaN; slow."""
     checkpoint_steps: Annotated[int | None, Range(1), path("every epoch", metavar="INT")] = None

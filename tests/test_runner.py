@@ -198,18 +198,22 @@ def test_a_directory_that_holds_a_run_or_something_else_is_refused(tmp_path, who
         runner(whole)
     with pytest.raises(UserError, match="holds no run; leave --resume out"):
         runner(tmp_path / "new", "--resume")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".config.json.partial").write_text("{")
+    for flags in ((), ("--resume",)):
+        runner(tmp_path / "empty", *flags)  # as a kill before the first file leaves it
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("dear")
     with pytest.raises(UserError, match="holds other files"):
         runner(tmp_path / "letters")
     with pytest.raises(UserError, match=r"love.txt is a file; name a directory"):
         runner(tmp_path / "letters" / "love.txt")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["letters"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "letters"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch):
     directory = RunDir(tmp_path)
-    first, second = ({name: n for name in ROW} for n in (1, 2))
+    first, second = (dict.fromkeys(ROW, n) for n in (1, 2))
     directory.write_rows([first])
 
     def full(descriptor):
