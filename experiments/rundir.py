@@ -67,7 +67,7 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
-        self._write("config.json", json.dumps(config, indent=2) + "\n")
+        write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote; `UserError` where this is no run."""
@@ -90,7 +90,7 @@ class RunDir:
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replace `metrics.jsonl` by these rows."""
-        self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`, none where there is none yet."""
@@ -107,7 +107,7 @@ class RunDir:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace `summary.json`."""
-        self._write("summary.json", json.dumps(summary, indent=2) + "\n")
+        write_whole(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def summary(self) -> dict[str, Any] | None:
         """The result, or None while there is none."""
@@ -125,14 +125,16 @@ class RunDir:
             raise UserError(f"{path} holds no JSON object")
         return content
 
-    def _write(self, name: str, text: str) -> None:
-        partial = self.path / f".{name}.partial"
-        try:
-            with open(partial, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.path / name)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise UserError(f"{self.path / name} cannot be written ({error.strerror})") from error
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it into it; `UserError` where that cannot be."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error
