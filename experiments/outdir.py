@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.atomic import write_text
 from experiments.cli import UserError
-from experiments.rundir import write_whole
 
 VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -55,9 +55,9 @@ class OutDir:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.path} cannot be made ({error.strerror})") from None
-        write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+        write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace `results.jsonl` by these rows; each is there as soon as it is known."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_whole(self.path / "results.jsonl", text)
+        write_text(self.path / "results.jsonl", text)

@@ -1,21 +1,26 @@
 """Compare runs: one table and one picture, `python -m experiments.report RUNS...`.
 
     python -m experiments.report runs/imdb-*-seed0 --out docs/imdb
+    python -m experiments.report runs/* --page RESULTS.md
 
 Reads nothing but the files of the runs. Any set of runs, finished or not, of any data set.
 """
 
 import dataclasses
+import re
+import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from experiments import results, results_memory
+from experiments.atomic import write_text
 from experiments.cli import UserError, parse, path, run
 from experiments.plot import heading, save
-from experiments.rundir import RunDir, best_row
+from experiments.rundir import Loaded, best_row, load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,29 +41,9 @@ class Settings:
     """Directories of runs."""
     out: Annotated[str | None, path("the table only, on the screen", metavar="NAME")] = None
     """Write the table to NAME.md and the picture to NAME.png."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """One run's files."""
-
-    name: str
-    config: dict[str, Any]
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any] | None
-
-
-def load(directory: str) -> Loaded:
-    """Read one run.
-
-    Raises:
-        UserError: it is no run, a file of it is damaged, or no epoch is finished yet.
-    """
-    found = RunDir(directory)
-    loaded = Loaded(found.path.name, found.config(), found.rows(), found.summary())
-    if not loaded.rows:
-        raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
-    return loaded
+    page: Annotated[str | None, path("no page", metavar="FILE")] = None
+    """Write the runs model by model beside the tutorials' figures, and their pictures into the
+    directory docs next to the page; directories of `experiments.memory` may be among the runs."""
 
 
 def table(runs: Sequence[Loaded]) -> str:
@@ -85,6 +70,30 @@ def table(runs: Sequence[Loaded]) -> str:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def write_page(page: Path, runs: Sequence[Loaded], studies: Sequence[results_memory.Study]) -> None:
+    """The page of results, with a picture for each section."""
+    docs = page.parent / "docs"
+    docs.mkdir(exist_ok=True)
+    text = (
+        "# Results\n\nWritten by `python -m experiments.report RUNS --page RESULTS.md` out of the "
+        "files of the runs; nothing here is typed by hand. Each command has `--seed SEED` and "
+        "`--data-dir` besides. Seconds per epoch are the median of the epochs behind the first, "
+        "validation included.\n"
+    )
+    for key, of in results.sections(runs).items():
+        name = f"results-{re.sub(r'[^a-z0-9]+', '-', key.lower())}.png"
+        named = [dataclasses.replace(one, name=results.name_of(one)) for one in of]
+        save(picture(named), docs / name)
+        text += (
+            f"\n{results.section(key, of)}\n![Validation accuracy and loss by epoch](docs/{name})\n"
+        )
+    for study in studies:
+        picture_of = results_memory.PICTURES[study.config["task"]]
+        shutil.copy(study.path / picture_of, docs / f"results-{picture_of}")
+        text += f"\n{results_memory.section(study)}\n![{picture_of}](docs/results-{picture_of})\n"
+    write_text(page, text)
 
 
 def picture(runs: Sequence[Loaded]) -> "Figure":
@@ -134,14 +143,25 @@ def main(args: list[str] | None = None) -> None:
     settings = parse(Settings, args, prog="python -m experiments.report")
     if not settings.runs:
         raise UserError("no run is named; give at least one directory of a run")
-    runs = [load(directory) for directory in settings.runs]
+    studies = {directory: results_memory.load(directory) for directory in settings.runs}
+    if settings.page is None and any(studies.values()):
+        named = next(directory for directory, study in studies.items() if study)
+        raise UserError(f"{named} holds no run but a study of memory; add --page, or leave it out")
+    runs = [load(directory) for directory, study in studies.items() if study is None]
+    if settings.page is not None:
+        if not Path(settings.page).parent.is_dir():
+            raise UserError(f"--page {settings.page}: its directory is not there; make it first")
+        write_page(Path(settings.page), runs, [study for study in studies.values() if study])
+        print(settings.page)
+        if not runs:
+            return
     text = table(runs)
     if settings.out is not None:
         out = Path(settings.out)
         if not out.parent.is_dir():
             raise UserError(f"--out {out}: {out.parent} is no directory; make it first")
         save(picture(runs), out.with_name(f"{out.name}.png"))
-        out.with_name(f"{out.name}.md").write_text(text)
+        write_text(out.with_name(f"{out.name}.md"), text)
     print(text, end="")
 
 

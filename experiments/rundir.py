@@ -9,6 +9,7 @@
 Each is written whole beside its place and renamed into it: it is there completely or not at all.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.atomic import write_text
 from experiments.cli import UserError, flag
 
 ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
@@ -27,6 +29,29 @@ FREE = {"run_dir", "resume", "data_dir", "checkpoint_minutes"}
 def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The epoch with the highest validation accuracy; of equal ones the first. NaN is none."""
     return max(rows, key=lambda row: -math.inf if math.isnan(v := row["val_accuracy"]) else v)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """One run's files, as `load` read them."""
+
+    name: str
+    config: dict[str, Any]
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any] | None
+
+
+def load(directory: str | Path) -> Loaded:
+    """Read one run.
+
+    Raises:
+        UserError: it is no run, a file of it is damaged, or no epoch is finished yet.
+    """
+    found = RunDir(directory)
+    loaded = Loaded(found.path.name, found.config(), found.rows(), found.summary())
+    if not loaded.rows:
+        raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
+    return loaded
 
 
 class RunDir:
@@ -67,7 +92,7 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
-        write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+        write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote; `UserError` where this is no run."""
@@ -90,7 +115,7 @@ class RunDir:
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replace `metrics.jsonl` by these rows."""
-        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`, none where there is none yet."""
@@ -107,7 +132,7 @@ class RunDir:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace `summary.json`."""
-        write_whole(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def summary(self) -> dict[str, Any] | None:
         """The result, or None while there is none."""
@@ -124,17 +149,3 @@ class RunDir:
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no JSON object")
         return content
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it into it; `UserError` where that cannot be."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written ({error.strerror})") from error

@@ -20,6 +20,7 @@ from flax import nnx
 from experiments import models, plot
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError
+from experiments.machine import machine
 from experiments.rundir import RunDir, best_row
 from experiments.screen import Bar, Screen
 from experiments.settings import Run, flatten
@@ -89,6 +90,7 @@ class Runner:
             "dataset": self.task.dataset,
             "settings": self.settings,
             "versions": _versions(),
+            "machine": machine(),
             "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
         }
         state, seconds = self.steps.init(self.params), 0.0

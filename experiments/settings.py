@@ -85,7 +85,8 @@ flat = tyro.conf.configure(tyro.conf.OmitArgPrefixes)
 
 
 def flatten(settings: Any) -> dict[str, Any]:
-    """All groups' fields in one dictionary, as the flags name them."""
-    fields = dataclasses.asdict(settings)
-    groups = [group for group in fields.values() if isinstance(group, dict)]
-    return {name: value for group in groups for name, value in group.items()}
+    """All fields in one dictionary, those of groups too, as the flags name them."""
+    flat_fields: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(settings).items():
+        flat_fields |= value if isinstance(value, dict) else {name: value}
+    return flat_fields

@@ -1,0 +1,21 @@
+"""What kind of machine this is, in words: a figure without it says nothing."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def machine() -> str:
+    """The processor and how many cores this process may use: "AMD EPYC, 2 cores"."""
+    name = platform.processor() or platform.machine()
+    try:
+        # Python's own answer is empty on most Linux systems.
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration, IndexError):
+        pass
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return f"{name}, {cores} core{'s' if cores != 1 else ''}"

@@ -1,0 +1,117 @@
+"""The page of results says what the files of the runs say, beside the tutorial's figures."""
+
+import json
+import math
+import statistics
+
+import matplotlib.image
+import pytest
+from test_plot import rows, run_dir
+
+from experiments import recipes, report, results
+from experiments.cli import UserError
+from experiments.mnist import Settings as MnistSettings
+from experiments.rundir import load
+from experiments.settings import flatten
+
+VERSIONS = {"python": "3.11.7", "jax": "0.10.2", "flax": "0.12.8", "optax": "0.2.8"}
+
+
+def config(settings, **changes):
+    return {
+        "task": "imdb", "title": "IMDB sentiment", "dataset": "imdb",
+        "settings": flatten(settings) | changes, "versions": VERSIONS, "machine": "A, 2 cores",
+    }  # fmt: skip
+
+
+def a_run(path, settings, test_accuracy=0.88, **changes):
+    summary = {"parameters": 1000, "test_accuracy": test_accuracy}
+    return str(run_dir(path, rows(4, best=2), config(settings, **changes), summary))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    lstm, stacked = recipes.lstm(), recipes.stacked()
+    return [
+        a_run(tmp_path / "s", stacked, loss="sigmoid-twice"),
+        a_run(tmp_path / "l1", lstm, 0.86, seed=1, run_dir="elsewhere"),
+        a_run(tmp_path / "l0", lstm, 0.88),
+    ]
+
+
+def test_seeds_are_one_row_with_each_figure_and_their_mean(runs):
+    (lstm, stacked) = results.sections([load(path) for path in runs]).values()
+    (group,) = results.grouped(lstm)
+    row = results.row(group, whole=False)
+    assert row["command"] == "`python -m experiments.imdb --recipe lstm`"
+    assert row["seeds"] == "0, 1"
+    assert row["test accuracy"] == "0.8800, 0.8600; mean **0.8700**"
+    assert row["best validation accuracy"] == "0.8500, 0.8500; mean **0.8500**"
+    assert row["seconds per epoch"] == "1.0"
+    assert row["lowest training loss"] == f"{0.7 - 0.08 * 4:.3f}"
+    assert [len(g) for g in results.grouped(stacked)] == [1]
+
+
+def test_the_command_has_what_differs_and_nothing_else(runs):
+    assert results.command(load(runs[0])) == (
+        "python -m experiments.imdb --recipe stacked --loss sigmoid-twice"
+    )
+
+
+def test_a_part_of_the_images_says_what_all_would_cost(tmp_path):
+    settings = MnistSettings()
+    path = tmp_path / "pixels"
+    about = config(settings, pixels=True, examples=5000)
+    about |= {"task": "mnist", "title": "MNIST, pixels"}
+    summary = {"parameters": 10, "test_accuracy": 0.5}
+    run_dir(path, [row | {"seconds": 30.0} for row in rows(3, best=2)], about, summary)
+    (key,) = results.sections([load(path)])
+    assert key == "mnist pixels"
+    row = results.row([load(path)], whole=True)
+    # 30 s for 5,000 images: 300 s for 50,000, ten times.
+    assert row["a full run, extrapolated"] == "50 minutes"
+    assert row["command"] == "`python -m experiments.mnist --pixels --examples 5000`"
+
+
+def test_the_bound_of_two_sigmoids():
+    """The mean over both labels of the least that each can cost, by trying every probability."""
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    tried = [k / 1000 for k in range(1001)]
+    positive = min(-math.log(sigmoid(p)) for p in tried)
+    negative = min(-math.log(1 - sigmoid(p)) for p in tried)
+    assert math.isclose(results.TWICE, statistics.mean([positive, negative]), rel_tol=1e-12)
+    assert f"{results.TWICE:.3f}" == "0.503"
+
+
+def test_the_command_writes_page_and_pictures(runs, tmp_path, capsys):
+    study = tmp_path / "sequence"
+    study.mkdir()
+    (study / "config.json").write_text(
+        json.dumps({"task": "memory-sequence", "versions": VERSIONS, "machine": "A, 2 cores"})
+    )
+    row = {"network": "feed-forward", "pair": [5, 2], "truth": 4, "prediction": 4.881}
+    (study / "results.jsonl").write_text(json.dumps(row) + "\n")
+    (study / "sequence.png").write_bytes(b"a picture")
+    page = tmp_path / "RESULTS.md"
+    with pytest.raises(UserError, match="holds no run but a study of memory; add --page"):
+        report.main([*runs, str(study)])
+    report.main([*runs, str(study), "--page", str(page)])
+    text = page.read_text()
+    assert text.index("LSTM(32) on 500 steps") < text.index("two layers of SimpleRNN(64)")
+    assert "Tutorial: best validation accuracy 0.887, 487 s per epoch." in text
+    assert "| feed-forward | 4.88 |" in text
+    assert text.count("Measured on A, 2 cores; python 3.11.7, jax 0.10.2") == 3
+    for name in ("imdb-lstm", "imdb-stacked"):
+        assert f"docs/results-{name}.png" in text
+        pixels = matplotlib.image.imread(tmp_path / "docs" / f"results-{name}.png")
+        assert (pixels[..., :3] < 0.9).any(axis=-1).mean() > 0.01
+    assert (tmp_path / "docs" / "results-sequence.png").read_bytes() == b"a picture"
+
+
+def test_bad_input_is_one_line(runs, tmp_path):
+    with pytest.raises(UserError, match="its directory is not there; make it first"):
+        report.main([*runs, "--page", str(tmp_path / "nowhere" / "R.md")])
+    assert not (tmp_path / "nowhere").exists()
