@@ -142,7 +142,8 @@ def _sequence(settings: Sequence) -> None:
                 }
             )
     _table(rows)
-    out.create("memory-sequence", dataclasses.asdict(settings), rows)
+    out.create("memory-sequence", dataclasses.asdict(settings))
+    out.write_rows(rows)
     _picture(memory_plots.sequence(rows), out.path / "sequence.png")
 
 
@@ -175,20 +176,20 @@ def _span(settings: Span) -> None:
 
     plan = Plan(settings.steps, settings.batch_size, settings.units, settings.bias, settings.seed)
     rows: list[Row] = []
+    out.create("memory-span", dataclasses.asdict(settings))
     for task in dict.fromkeys(settings.tasks):
         for length in sorted(set(settings.lengths)):
             for cell in dict.fromkeys(settings.cells):
                 row = attempt(task, cell, length, plan)
                 rows.append(row)
+                out.write_rows([row._asdict() for row in rows])
                 end = "solved" if row.solved else "not solved"
                 print(
                     f"{task:<7} lag {length:>4}  {NAMES[cell]:<9}  error {row.error:.4f}  {end} "
                     f"after {row.steps} training steps, {row.seconds:.0f} s", flush=True,
                 )  # fmt: skip
         print(f"{task}: {verdict(rows, task)}")
-    found = [row._asdict() for row in rows]
-    out.create("memory-span", dataclasses.asdict(settings), found)
-    _picture(memory_plots.span(found), out.path / "span.png")
+    _picture(memory_plots.span([row._asdict() for row in rows]), out.path / "span.png")
 
 
 def _gradients(settings: Gradients) -> None:
@@ -202,14 +203,15 @@ def _gradients(settings: Gradients) -> None:
     text = load_text(settings.data, settings.data_dir, WORDS, _say)
     from experiments import memory_gradient_plots, memory_study
 
-    rows = list(
-        memory_study.rows(
-            text, WORDS, settings.runs, length=settings.length, steps=settings.steps,
-            units=settings.units, seed=settings.seed, say=_say,
-        )
-    )  # fmt: skip
-    config = {"dataset": text.dataset, **dataclasses.asdict(settings)}
-    out.create("memory-gradients", config, rows)
+    study = memory_study.Study(
+        text, WORDS, settings.runs, settings.length, settings.steps, settings.units, settings.seed
+    )
+    rows: list[dict[str, Any]] = []
+    for row in memory_study.rows(study, _say):
+        if not rows:  # only now is it certain that reviews and runs are as they must be
+            out.create("memory-gradients", dataclasses.asdict(settings), dataset=text.dataset)
+        rows.append(row)
+        out.write_rows(rows)
     _picture(memory_gradient_plots.draw(rows, dataset=text.dataset), out.path / "gradients.png")
 
 

@@ -13,7 +13,7 @@ lists over the distance from the end, 0 first: ||d loss / d h|| as a multiple of
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -50,18 +50,39 @@ SGD_RATE = 0.1
 TRAINING, ACCURACY = 20_000, 1000  # reviews, at most
 
 
-def rows(
-    text: TextData,
-    words: int,
-    runs: Sequence[str],
-    *,
-    length: int,
-    steps: int,
-    units: int,
-    seed: int,
-    say: Say,
-) -> Iterator[Row]:
+class Study(NamedTuple):
+    """What is looked at.
+
+    Attributes:
+        text: the reviews, as ids below `words`.
+        runs: directories of finished runs; networks are trained here if there are none.
+        length: words of each review.
+        steps: of each training here.
+        units: of each network made here.
+        seed: of first weights, reviews and their order.
+    """
+
+    text: TextData
+    words: int
+    runs: Sequence[str]
+    length: int
+    steps: int
+    units: int
+    seed: int
+
+
+class Pair(NamedTuple):
+    """A network as it was drawn and as it was trained, with its name for people."""
+
+    label: str
+    cell: str
+    untrained: Classifier
+    trained: Classifier
+
+
+def rows(study: Study, say: Say) -> Iterator[Row]:
     """All studies, each row as soon as it is there."""
+    text, words, runs, length, steps, units, seed = study
     train = gradients.long_reviews(text.train, length, TRAINING, seed)
     test = gradients.long_reviews(text.test, length, ACCURACY, seed)
     shown, size = Reviews(test.tokens[:REVIEWS], test.labels[:REVIEWS]), text.vocabulary.size
@@ -71,13 +92,14 @@ def rows(
     def fresh(cell: str) -> Classifier:
         return gradients.fresh(cell, size, units, seed)
 
-    pairs = (
-        (trained_run(path, text, words, say) for path in runs)
-        if runs
-        else ((NAMES[c], c, m, gradients.train(m, train, steps, seed, adam).model)
-              for c, m in ((cell, fresh(cell)) for cell in NAMES))
-    )  # fmt: skip
-    for label, cell, untrained, trained in pairs:
+    def train_here(cell: str) -> Pair:
+        model = fresh(cell)
+        trained = gradients.train(model, train, steps, seed, adam).model
+        return Pair(NAMES[cell], cell, model, trained)
+
+    # Runs are all read before the first row: one that cannot be used leaves nothing behind.
+    given = [trained_run(path, text, words, say) for path in runs]
+    for label, cell, untrained, trained in given or map(train_here, NAMES):
         for state, model in (("untrained", untrained), ("trained", trained)):
             right = gradients.accuracy(model, test)
             about = {"label": label, "cell": cell, "state": state}
@@ -106,10 +128,8 @@ def rows(
         yield {"study": "clipping", "label": label, "clip": clip, **numbers}
 
 
-def trained_run(
-    path: str, text: TextData, words: int, say: Say
-) -> tuple[str, str, Classifier, Classifier]:
-    """Label, cell, the network as it was drawn and as it was trained, of a run of the IMDB command.
+def trained_run(path: str, text: TextData, words: int, say: Say) -> Pair:
+    """The network of a run of the IMDB command.
 
     Raises:
         UserError: this is no such run, or it read other words, or has no fitting network.
@@ -137,7 +157,7 @@ def trained_run(
     gradients.check(untrained, path)
     graphdef, params = nnx.split(untrained)
     _, best = best_params(Checkpoints(directory.checkpoints), params, settings, say)
-    return label, settings["cell"], untrained, nnx.merge(graphdef, best)
+    return Pair(label, settings["cell"], untrained, nnx.merge(graphdef, best))
 
 
 def _curve(model: Classifier, reviews: Reviews) -> Row:

@@ -1,4 +1,4 @@
-"""The directory of a command that makes results in one go, without checkpoints.
+"""The directory of a command that makes results in minutes, without checkpoints.
 
     config.json      settings as resolved, versions, devices
     results.jsonl    a row for each number
@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.atomic import write_text
 from experiments.cli import UserError
 
 VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class OutDir:
-    """Where results go. `check` at once, so that nobody waits for nothing; `create` at the end."""
+    """Where results go. `check` comes first, so that nobody waits for nothing."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -38,24 +39,25 @@ class OutDir:
         if self.path.is_dir() and any(self.path.iterdir()):
             raise UserError(f"--out {self.path} holds files; name an empty or a new directory")
 
-    def create(
-        self, task: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Make the directory and write `config.json` and `results.jsonl`."""
+    def create(self, task: str, settings: Mapping[str, Any], **more: Any) -> None:
+        """Make the directory and write `config.json`."""
         import jax
 
         config = {
             "task": task,
+            **more,
             "settings": settings,
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in VERSIONS},
             "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
         }
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._write("config.json", json.dumps(config, indent=2) + "\n")
-        self._write("results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {self.path} cannot be made ({error.strerror})") from None
+        write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
 
-    def _write(self, name: str, text: str) -> None:
-        partial = self.path / f".{name}.partial"
-        partial.write_text(text)
-        os.replace(partial, self.path / name)
+    def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace `results.jsonl` by these rows; each is there as soon as it is known."""
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_text(self.path / "results.jsonl", text)

@@ -4,16 +4,22 @@ python -m experiments.predict runs/imdb-gru-seed0 "A film that I shall not forge
 python -m experiments.predict runs/imdb-gru-seed0 --file review.txt
 echo "Never again." | python -m experiments.predict runs/imdb-gru-seed0
 python -m experiments.predict runs/mnist-rows-lstm-seed0 digit.png
+python -m experiments.predict runs/imdb-gru-seed0 --file review.txt --explain
 """
 
 import dataclasses
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from experiments.cli import UserError, parse, path, run
 from experiments.predict_text import classify
 from experiments.rundir import RunDir
+
+if TYPE_CHECKING:
+    from experiments.explain import Rows, Words
 
 __all__ = ["classify"]
 
@@ -33,6 +39,10 @@ class Settings:
     """The text, or the file of the picture."""
     file: Annotated[str | None, path("none", metavar="FILE")] = None
     """Read the text from this file, in UTF-8; or the picture."""
+    explain: bool = False
+    """Show how the answer moved, word by word or row by row, here and as a picture."""
+    out: Annotated[str | None, path("explain.png in RUN_DIR", metavar="PNG")] = None
+    """Where the picture of --explain goes; what is there is replaced."""
 
 
 def main(args: list[str] | None = None) -> None:
@@ -43,17 +53,62 @@ def main(args: list[str] | None = None) -> None:
     config = directory.config()
     if about is not None and file is not None:
         raise UserError("--file and a text or picture are both given; give one of them")
+    if settings.out is not None and not settings.explain:
+        raise UserError("--out is where --explain draws to; add --explain, or leave it out")
+    to = _picture(directory, settings) if settings.explain else None
     match config.get("task"):
         case "imdb":
             from experiments import predict_text
 
-            print(predict_text.answer(directory, config, about, file))
+            if to is None:
+                print(predict_text.answer(directory, config, about, file))
+            else:
+                _show(predict_text.explain(directory, config, about, file), config, to)
         case "mnist":
             from experiments import predict_image
 
-            print(predict_image.answer(directory, config, file if about is None else about))
+            image = file if about is None else about
+            if to is None:
+                print(predict_image.answer(directory, config, image))
+            else:
+                _show(predict_image.explain(directory, config, image), config, to)
         case other:
             raise UserError(f"{directory.path} is a run of {other}, which answers no questions")
+
+
+def _show(found: "Words | Rows", config: dict[str, Any], to: Path) -> None:
+    from experiments import explain, explain_plots
+
+    if isinstance(found, explain.Words):
+        explain.say_words(found)
+    else:
+        explain.say_rows(found)
+    explain_plots.draw(found, config, to)
+    print(f"picture: {to}")
+
+
+def _picture(directory: RunDir, settings: Settings) -> Path:
+    """Where to draw, once it is certain that one can."""
+    to = directory.path / "explain.png" if settings.out is None else Path(settings.out)
+    if to.suffix.lower() != ".png":
+        raise UserError(f"--out {to} is no name of a PNG; let it end in .png")
+    if to.is_dir():
+        raise UserError(f"--out {to} is a directory; name a file in it")
+    if not to.parent.is_dir():
+        raise UserError(f"--out {to}: {to.parent} is no directory; make it first")
+    if not os.access(to.parent, os.W_OK):
+        raise UserError(f"{to} cannot be written; name another file with --out")
+    for asked in (settings.about, settings.file):
+        if asked is not None and to.exists() and _is_same(Path(asked), to):
+            raise UserError(f"--out {to} is what is asked about; name another file")
+    return to
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # a text, and no file
+        return False
 
 
 if __name__ == "__main__":

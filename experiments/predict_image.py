@@ -1,13 +1,18 @@
 """Which digit a picture shows, from a run of `experiments.mnist`."""
 
 import sys
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from experiments import picture
 from experiments.cli import UserError
+from experiments.images import SIDE
 from experiments.rundir import RunDir
+
+if TYPE_CHECKING:
+    from experiments.explain import Rows
 
 _AT_ONCE = 500
 
@@ -36,11 +41,7 @@ def answer(directory: RunDir, config: dict[str, Any], path: str | None) -> Answe
     Raises:
         UserError: as `picture.load` and `classify`.
     """
-    if path is None and sys.stdin.isatty():
-        raise UserError("no picture is given; name a file")
-    # Before the model is loaded: a mistake in the picture answers at once.
-    image = picture.load(path)
-    return Answer(classify(directory, config, image[None])[0])
+    return Answer(classify(directory, config, _asked(path)[None])[0])
 
 
 def classify(directory: RunDir, config: dict[str, Any], images: np.ndarray) -> np.ndarray:
@@ -54,8 +55,44 @@ def classify(directory: RunDir, config: dict[str, Any], images: np.ndarray) -> n
     Raises:
         UserError: the run has no checkpoint, a damaged one, or settings that do not fit it.
     """
+    steps, read = _reader(directory, config)
+    return read(images, np.full(len(images), steps, np.int32))
+
+
+def explain(directory: RunDir, config: dict[str, Any], path: str | None) -> "Rows":
+    """The answers after each 28th of the steps of what `answer` reads.
+
+    Each is the answer to the image up to there, as a sequence of its own.
+
+    Raises:
+        UserError: as `answer`.
+    """
+    from experiments.explain import Rows
+
+    image = _asked(path)
+    steps, read = _reader(directory, config)
+    lengths = np.arange(1, SIDE + 1, dtype=np.int32) * (steps // SIDE)
+    found = read(np.repeat(image[None], SIDE, axis=0), lengths)
+    in_order = config["settings"]["permute"] is None
+    return Rows(image, found, "row" if in_order else f"{SIDE} pixels", in_order)
+
+
+def _asked(path: str | None) -> np.ndarray:
+    if path is None and sys.stdin.isatty():
+        raise UserError("no picture is given; name a file")
+    # Before the model is loaded: a mistake in the picture answers at once.
+    return picture.load(path)
+
+
+def _reader(
+    directory: RunDir, config: dict[str, Any]
+) -> tuple[int, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Steps of an image, and `(images [n, 28, 28], lengths [n]) -> probabilities [n, 10]`.
+
+    Raises:
+        UserError: as `classify`.
+    """
     import jax
-    import jax.numpy as jnp
     from flax import nnx
 
     from experiments import models
@@ -75,13 +112,17 @@ def classify(directory: RunDir, config: dict[str, Any], images: np.ndarray) -> n
     _, best = best_params(Checkpoints(directory.checkpoints), params, settings, _note)
 
     @jax.jit
-    def probabilities(params: Any, xs: jax.Array) -> jax.Array:
-        logits = nnx.merge(graphdef, params)(xs, jnp.full(len(xs), steps))
-        return jax.nn.softmax(logits)
+    def probabilities(params: Any, xs: jax.Array, lengths: jax.Array) -> jax.Array:
+        return jax.nn.softmax(nnx.merge(graphdef, params)(xs, lengths))
 
-    # All at once, the states of 10,000 images pixel by pixel would fill the memory.
-    parts = [images[k : k + _AT_ONCE] for k in range(0, len(images), _AT_ONCE)]
-    return np.concatenate([np.asarray(probabilities(best, reading(part))) for part in parts])
+    def read(images: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        # All at once, the states of 10,000 images pixel by pixel would fill the memory.
+        parts = [slice(k, k + _AT_ONCE) for k in range(0, len(images), _AT_ONCE)]
+        return np.concatenate(
+            [np.asarray(probabilities(best, reading(images[p]), lengths[p])) for p in parts]
+        )
+
+    return steps, read
 
 
 def _note(line: str) -> None:

@@ -1,15 +1,23 @@
 """The sentiment of a text, from a run of `experiments.imdb`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from experiments.cli import UserError
 from experiments.imdb import VOCABULARY
 from experiments.rundir import RunDir
 
 if TYPE_CHECKING:
+    from experiments.explain import Words
     from experiments.text import Vocabulary
+
+
+# Texts in one batch: the outputs of 64 times 500 words of a wide network still fit into memory.
+_AT_ONCE = 64
 
 
 class Answer(NamedTuple):
@@ -28,15 +36,7 @@ def answer(directory: RunDir, config: dict[str, Any], text: str | None, file: st
     Raises:
         UserError: as `classify`; also where there is no text, or it cannot be read.
     """
-    from experiments.text import UNKNOWN, Vocabulary
-
-    vocabulary = Vocabulary.load(directory.path / VOCABULARY)
-    text = _read(file) if text is None else text
-    ids = vocabulary.encode(text)[1:]
-    if not len(ids):
-        raise UserError("the text has no words; give at least one")
-    if (ids == UNKNOWN).all():
-        _note("none of its words is in the run's vocabulary; the answer says nothing of them")
+    vocabulary, text = _asked(directory, text, file)
     return classify(directory, config, vocabulary, text)
 
 
@@ -48,12 +48,64 @@ def classify(
     Raises:
         UserError: the run has no checkpoint, a damaged one, or settings that do not fit it.
     """
+    (logit,) = _log_odds(directory, config, vocabulary, [vocabulary.encode(text)])
+    positive = float(1 / (1 + np.exp(-logit.astype(np.float64))))
+    if positive > 0.5:
+        return Answer("positive", positive)
+    return Answer("negative", 1 - positive)
+
+
+def explain(
+    directory: RunDir, config: dict[str, Any], text: str | None, file: str | None
+) -> "Words":
+    """The answers after each word of what `answer` reads.
+
+    Each is the answer to the text up to there, as a text of its own: so it is right where layers
+    run backwards too, and where a long text is cut. 500 words of a GRU(32) take two seconds.
+
+    Raises:
+        UserError: as `answer`.
+    """
+    from experiments.explain import Words
+    from experiments.text import UNKNOWN, words
+
+    vocabulary, text = _asked(directory, text, file)
+    ids = vocabulary.encode(text)
+    found = _log_odds(directory, config, vocabulary, [ids[:k] for k in range(1, len(ids) + 1)])
+    unseen = max(0, len(ids) - int(config["settings"]["max_length"]))
+    return Words(tuple(words(text)), ids[1:] != UNKNOWN, found, unseen)
+
+
+def _asked(directory: RunDir, text: str | None, file: str | None) -> tuple["Vocabulary", str]:
+    from experiments.text import UNKNOWN, Vocabulary
+
+    vocabulary = Vocabulary.load(directory.path / VOCABULARY)
+    text = _read(file) if text is None else text
+    ids = vocabulary.encode(text)[1:]
+    if not len(ids):
+        raise UserError("the text has no words; give at least one")
+    if (ids == UNKNOWN).all():
+        _note("none of its words is in the run's vocabulary; the answer says nothing of them")
+    return vocabulary, text
+
+
+def _log_odds(
+    directory: RunDir,
+    config: dict[str, Any],
+    vocabulary: "Vocabulary",
+    texts: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Of "positive" by the run's best epoch, for ids of texts: float32 [n].
+
+    Raises:
+        UserError: as `classify`.
+    """
     import jax
-    import jax.numpy as jnp
     from flax import nnx
 
     from experiments import models
     from experiments.checkpoint import Checkpoints
+    from experiments.text import PADDING
     from experiments.trained import best_params
 
     try:
@@ -66,14 +118,22 @@ def classify(
         raise UserError(f"{directory.path}/config.json lacks {missing}") from None
     graphdef, params = nnx.split(model)
     _, best = best_params(Checkpoints(directory.checkpoints), params, settings, _note)
-    ids = vocabulary.encode(text)
-    ids = ids[-most:] if truncate == "head" else ids[:most]
-    trained = nnx.merge(graphdef, best)
-    logit = trained(jnp.asarray(ids[None]), jnp.array([len(ids)]))[0, 0]
-    positive = float(jax.nn.sigmoid(logit))
-    if positive > 0.5:
-        return Answer("positive", positive)
-    return Answer("negative", 1 - positive)
+
+    @jax.jit
+    def log_odds(params: Any, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+        return nnx.merge(graphdef, params)(tokens, lengths)[:, 0]
+
+    longest, parts = min(most, max(map(len, texts))), []
+    batch = min(_AT_ONCE, len(texts))
+    for first in range(0, len(texts), batch):
+        # Of one shape, which is compiled once; the last batch has rows of length 0 too.
+        tokens = np.full((batch, longest), PADDING, np.int32)
+        lengths = np.zeros(batch, np.int32)
+        for row, ids in enumerate(texts[first : first + batch]):
+            seen = ids[-most:] if truncate == "head" else ids[:most]
+            tokens[row, : len(seen)], lengths[row] = seen, len(seen)
+        parts.append(np.asarray(log_odds(best, tokens, lengths)))
+    return np.concatenate(parts)[: len(texts)]
 
 
 def _read(file: str | None) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tables import random_params
 
 import jaxrnn
-from experiments import memory, memory_gradient_plots, memory_plots, memory_span
+from experiments import cli, memory, memory_gradient_plots, memory_plots, memory_span
 from experiments import memory_gradients as gradients
 from experiments.cli import UserError
 
@@ -159,6 +159,40 @@ def test_span_writes_a_row_for_each_network_and_its_picture(tmp_path, capsys, mo
     assert "lag    6" in capsys.readouterr().out
 
 
+def test_an_interrupted_span_leaves_the_rows_so_far(tmp_path, monkeypatch, capsys):
+    done, out = [], tmp_path / "out"
+
+    def attempt(task, cell, length, plan):
+        assert (out / "config.json").exists(), "before the first minute is spent"
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(span_row(cell, length, cell != "rnn", task))
+        return done[-1]
+
+    monkeypatch.setattr(memory_span, "attempt", attempt)
+    with pytest.raises(SystemExit) as stop:
+        cli.run(lambda: memory.main(["span", "--lengths", "8", "--out", str(out)]))
+    assert stop.value.code == 130
+    assert rows_of(out) == [row._asdict() for row in done]
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "results.jsonl"]
+    assert json.loads((out / "config.json").read_text())["settings"]["lengths"] == [8]
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_study_that_breaks_leaves_the_rows_so_far(tmp_path, monkeypatch):
+    from experiments import memory_study
+
+    def rows(study, say):
+        yield {"study": "cells"}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory_study, "rows", rows)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        memory.main(["gradients", "--data", "sample", "--out", str(out)])
+    assert rows_of(out) == [{"study": "cells"}]
+
+
 def test_the_picture_of_span_has_a_line_for_each_cell():
     rows = [
         span_row(cell, length, cell != "rnn" or length < 100, task)._asdict()
@@ -257,7 +291,7 @@ def test_the_study_has_every_part(study):
     assert free["norms"][0] == clipped["norms"][0] > 1
     np.testing.assert_allclose(clipped["distances"][0], 0.1, rtol=1e-3)
     np.testing.assert_allclose(free["distances"][0], 0.1 * free["norms"][0], rtol=1e-3)
-    assert json.loads((study / "config.json").read_text())["settings"]["dataset"] == "sample"
+    assert json.loads((study / "config.json").read_text())["dataset"] == "sample"
 
 
 def test_the_picture_of_the_study(study):

@@ -1,0 +1,155 @@
+"""How an answer came about, in words for a terminal: `python -m experiments.predict ... --explain`.
+
+The answer after k steps is the model's answer to the first k steps alone, and a step's part in it
+is the change of the log-odds, log(p / (1 - p)), from the answer before it. Knows no model; what is
+shown comes from `predict_text.explain` and `predict_image.explain`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+# Of log-odds, from which on a change gets one, two and three signs: odds 1.1, 1.35 and 2.7 times
+# as high or low. In a review most words move the answer by less than the first.
+LEVELS = (0.1, 0.3, 1.0)
+
+# Blue and vermilion after Okabe and Ito, paler for less: told apart by every kind of eye, black
+# letters are read on each, and in grey the signs tell them apart.
+UP = ("#DCECF7", "#A5D2EF", "#56B4E9")
+DOWN = ("#FBE6D8", "#F6C19C", "#EE8F55")
+
+MINUS = "\N{MINUS SIGN}"
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Words(NamedTuple):
+    """The answers along a text.
+
+    Fields:
+      words: str [n], as the model reads them.
+      known: bool [n], whether the vocabulary has them.
+      log_odds: float32 [n + 1], of "positive": before the first word, and after each.
+      cut: how many of the words the final answer does not see, as the run cuts long texts.
+    """
+
+    words: tuple[str, ...]
+    known: np.ndarray
+    log_odds: np.ndarray
+    cut: int
+
+    @property
+    def changes(self) -> np.ndarray:
+        """What each word did to the log-odds, float64 [n]."""
+        return np.diff(self.log_odds.astype(np.float64))
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Of "positive", float64 [n + 1]."""
+        # Not 1 / (1 + exp(-x)), which overflows where an answer is very sure.
+        return 0.5 * (1 + np.tanh(0.5 * self.log_odds.astype(np.float64)))
+
+    def answer(self, at: int = -1) -> str:
+        """The answer at one place, "positive 97.3%"."""
+        p = float(self.probabilities[at])
+        return f"positive {p:.1%}" if p > 0.5 else f"negative {1 - p:.1%}"
+
+
+class Rows(NamedTuple):
+    """The answers along an image, after each 28th of the steps.
+
+    Fields:
+      image: uint8 [28, 28], as the model reads it.
+      probabilities: float32 [28, 10].
+      unit: what is read in a 28th of the steps.
+      in_order: whether that is a row of the image, or pixels from everywhere.
+    """
+
+    image: np.ndarray
+    probabilities: np.ndarray
+    unit: str
+    in_order: bool
+
+    def answer(self) -> str:
+        """The last answer, "7 (99.2%)"."""
+        last = self.probabilities[-1]
+        return f"{last.argmax()} ({last.max():.1%})"
+
+
+def level(change: float) -> int:
+    """From -3 to 3: how many signs a change gets, and of which kind."""
+    size = int(np.searchsorted(LEVELS, abs(change), side="right"))
+    return size if change > 0 else -size
+
+
+def marks(of: int) -> str:
+    """The signs of a level: "", "+", "++" and so on."""
+    return "+" * of if of > 0 else MINUS * -of
+
+
+def colour(of: int) -> str | None:
+    """The background of a level."""
+    return None if of == 0 else UP[of - 1] if of > 0 else DOWN[-of - 1]
+
+
+def say_words(found: Words, console: Console | None = None) -> None:
+    """Print the text, coloured and with signs, the course of the answer, legend and answer."""
+    console = console or _console()
+    text = Text()
+    for word, known, change in zip(found.words, found.known, found.changes, strict=True):
+        of = level(change)
+        shown = word if known else f"({word})"
+        text.append(f"{shown}{marks(of)}", _style(of))
+        text.append(" ")
+    console.print(text)
+    console.print()
+    for name, sign in (("positive", 1), ("negative", -1)):
+        legend = Text(f"towards {name}:  ")
+        for of in (1, 2, 3):
+            legend.append(f"{marks(sign * of)} {LEVELS[of - 1]:g}", _style(sign * of))
+            legend.append("  ")
+        console.print(legend + Text("or more, in log-odds"))
+    if not found.known.all():
+        console.print("(word):  not in the vocabulary")
+    course = _course(found.probabilities, max(1, min(60, console.width - 22)))
+    console.print(Text(f"0 to 100% positive:  {course}"))
+    if found.cut:
+        console.print(Text(f"the last answer does not see {found.cut:,} words: the run cuts texts"))
+    console.print(Text(found.answer(), style="bold"))
+
+
+def say_rows(found: Rows, console: Console | None = None) -> None:
+    """Print the answer after each row, beside the row itself where rows are read."""
+    console = console or _console()
+    for n, p in enumerate(found.probabilities):
+        first, second = np.argsort(-p, kind="stable")[:2]
+        drawn = f"{_ink(found.image[n])}  " if found.in_order else ""
+        after = f"{n + 1:>2}" if found.in_order else f"{28 * (n + 1):>3}"
+        line = Text(f"{after}  {drawn}")
+        line.append(f"{first} {p[first]:6.1%}", style="bold")
+        line.append(f"   {second} {p[second]:6.1%}")
+        console.print(line, soft_wrap=True)
+    console.print(Text(f"after each {found.unit}: the likeliest digit and the next one"))
+    console.print(Text(found.answer(), style="bold"))
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _style(of: int) -> Style:
+    found = colour(of)
+    return Style() if found is None else Style(color="black", bgcolor=found)
+
+
+def _ink(row: np.ndarray) -> str:
+    """A line of pixels in characters."""
+    return "".join("·░▒▓█"[value // 52] for value in row.tolist())
+
+
+def _course(probabilities: np.ndarray, width: int) -> str:
+    """Probabilities as bars, at most so many: of each stretch of the text its last one."""
+    at = np.linspace(0, len(probabilities) - 1, min(width, len(probabilities)))
+    return "".join(_BARS[min(7, int(8 * p))] for p in probabilities[np.rint(at).astype(int)])
