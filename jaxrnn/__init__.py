@@ -1,6 +1,6 @@
 """Recurrent networks for JAX as pure functions: SimpleRNN, LSTM and GRU."""
 
-from jaxrnn import diagnose, engines
+from jaxrnn import diagnose, engines, parallel
 from jaxrnn.cells import (
     CELLS,
     GRU,
@@ -31,6 +31,7 @@ __all__ = [
     "init",
     "init_stack",
     "initial_state",
+    "parallel",
     "step",
     "unroll",
     "unroll_stack",

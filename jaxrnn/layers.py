@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxrnn import parallel
 from jaxrnn.cells import AnyState, Cell, Params, init
 from jaxrnn.unroll import unroll
 
@@ -61,6 +62,7 @@ def unroll_stack(
     resets: ArrayLike | None = None,
     dropout: float = 0.0,
     key: Array | None = None,
+    axis_name: str | None = None,
     time_major: bool = False,
     engine: Any | None = None,
 ) -> tuple[StackState, Float[Array, "..."]]:
@@ -77,6 +79,8 @@ def unroll_stack(
             one mask a sequence, the same for all its steps (Gal and Ghahramani, 2016). Nothing
             is dropped before the first layer or behind the last.
         key: a `jax.random.key`, needed when `dropout` is above 0.
+        axis_name: inside `pmap` and `shard_map`, the axis that the first batch axis is split
+            over: the masks are then those of the whole batch, bit for bit.
 
     Returns:
         The final states `states[layer][direction]`, and the last layer's outputs [..., T, H], or
@@ -97,11 +101,19 @@ def unroll_stack(
         raise ValueError(f"dropout is {dropout}, which needs a key")
     if states is not None and len(states) != len(params):
         raise ValueError(f"states has {len(states)} layers; params has {len(params)}")
-    time_axis = 0 if time_major else -2
+    batch_axis = 1 if time_major else 0
+    if axis_name is not None and dropout > 0 and jnp.ndim(xs) < 3:
+        raise ValueError(f"dropout inside axis {axis_name!r} needs a batch axis in xs")
     finals, hs = [], jnp.asarray(xs)
     for number, layer in enumerate(params):
         if number > 0 and dropout > 0 and key is not None:
-            hs = _variational_dropout(jax.random.fold_in(key, number), dropout, hs, time_axis)
+            shape = list(hs.shape)
+            shape[0 if time_major else -2] = 1
+            keep = parallel.bernoulli(
+                jax.random.fold_in(key, number), 1 - dropout, tuple(shape), axis_name,
+                batch_axis=batch_axis,
+            )  # fmt: skip
+            hs = jnp.where(keep, hs / (1 - dropout), 0)
         layer_states = (None,) * len(layer) if states is None else states[number]
         ends, outputs = [], []
         for backward, (weights, state) in enumerate(zip(layer, layer_states, strict=True)):
@@ -131,10 +143,3 @@ def _mirrored(resets: Any, time_major: bool) -> Any:
     starts = jnp.moveaxis(jnp.asarray(resets), time_axis, 0)
     ends = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
     return jnp.moveaxis(ends, 0, time_axis)
-
-
-def _variational_dropout(key: Any, rate: float, hs: Array, time_axis: int) -> Array:
-    shape = list(hs.shape)
-    shape[time_axis] = 1
-    keep = jax.random.bernoulli(key, 1 - rate, tuple(shape))
-    return jnp.where(keep, hs / (1 - rate), 0)

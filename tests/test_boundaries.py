@@ -11,12 +11,13 @@ ROOT = Path(__file__).parent.parent
 
 # For every file of the library: the other files of it that it may import, and the packages.
 LIBRARY = {
-    "__init__": {"cells", "diagnose", "engines", "layers", "unroll"},
+    "__init__": {"cells", "diagnose", "engines", "layers", "parallel", "unroll"},
     "cells": {"jax", "jaxtyping"},
     "engines/__init__": {"engines.scan"},
     "engines/scan": {"cells", "jax", "jaxtyping"},
     "unroll": {"cells", "engines", "jax", "jaxtyping", "numpy"},
-    "layers": {"cells", "unroll", "jax", "jaxtyping"},
+    "layers": {"cells", "parallel", "unroll", "jax", "jaxtyping"},
+    "parallel": {"jax", "jaxtyping"},
     "diagnose": {"cells", "engines", "unroll", "jax", "jaxtyping", "numpy"},
 }
 PURE_STANDARD_LIBRARY = {"collections", "functools", "math", "typing", "itertools", "dataclasses"}
