@@ -277,9 +277,9 @@ class Settings:
     """The run's directory."""
 
 
-def main() -> int:
+def main(args: list[str] | None = None) -> int:
     """Print each step with its verdict; 1 if one is damaged."""
-    settings = parse(Settings, prog="python -m experiments.checkpoint")
+    settings = parse(Settings, args, prog="python -m experiments.checkpoint")
     verdicts = verify(settings.run)
     if not verdicts:
         raise UserError(f"no checkpoint in {settings.run}; give the directory of a run")
