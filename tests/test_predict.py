@@ -168,3 +168,29 @@ def test_another_tasks_settings_do_not_fit_a_checkpoint(digits, tmp_path) -> Non
     config["settings"]["units"] = 9
     with pytest.raises(UserError):
         predict_image.classify(run, config, IMAGES.test.pixels)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "good \N{GRINNING FACE} film",
+        "good\x00film\x00",
+        "good \x1b[31mred\x1b[0m \x07",
+        "\u202egood\u202c \ufeff \u200b",
+        "g\u0308ood \udc80 good",  # half a pair, as undecodable bytes of a command line arrive
+        "<b>good</b><br /><br />" * 3,
+        "good " * 200_000,
+    ],
+    ids=["emoji", "nul", "escapes", "bidi", "surrogate", "tags", "megabyte"],
+)
+def test_any_text_gets_an_answer(ask, sentiment, text) -> None:
+    status, out, err = ask(sentiment, text)
+    assert (status, err) == (0, "")
+    assert out.startswith("positive  ")
+    assert out.count("\n") == 1
+
+
+def test_words_that_nobody_knows_are_said_to_be_so(ask, sentiment) -> None:
+    status, out, err = ask(sentiment, "xyzzy plugh \N{GRINNING FACE}")
+    assert (status, out.count("\n")) == (0, 1)
+    assert err == "none of its words is in the run's vocabulary; the answer says nothing of them\n"
