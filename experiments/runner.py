@@ -68,6 +68,7 @@ class Runner:
                 rate,
                 clip_norm=training.clip_norm,
                 weight_decay=training.weight_decay,
+                epsilon=training.epsilon,
             ),
             jax.random.key(training.seed),
             average=training.average,

@@ -127,14 +127,18 @@ def make_schedule(name: str, learning_rate: float, total_steps: int) -> optax.Sc
 
 
 def make_optimizer(
-    name: str, rate: optax.Schedule, *, clip_norm: float, weight_decay: float = 0.0
+    name: str,
+    rate: optax.Schedule,
+    *,
+    clip_norm: float,
+    weight_decay: float = 0.0,
+    epsilon: float = 1e-7,  # Keras's, as is rmsprop's decay: the tutorials ran with them
 ) -> optax.GradientTransformation:
     """Clipping by the global norm, then the optimizer with its schedule."""
     optimizer = {
-        # Keras's constants, which the tutorials ran with.
-        "rmsprop": lambda: optax.rmsprop(rate, decay=0.9, eps=1e-7),
-        "adam": lambda: optax.adam(rate, eps=1e-7),
-        "adamw": lambda: optax.adamw(rate, eps=1e-7, weight_decay=weight_decay),
+        "rmsprop": lambda: optax.rmsprop(rate, decay=0.9, eps=epsilon),
+        "adam": lambda: optax.adam(rate, eps=epsilon),
+        "adamw": lambda: optax.adamw(rate, eps=epsilon, weight_decay=weight_decay),
         "sgd": lambda: optax.sgd(rate, momentum=0.9),
     }[name]()
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)

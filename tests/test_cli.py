@@ -60,7 +60,7 @@ def test_a_mistake_is_one_line_that_names_it(args, message):
         ("seed", "-1"), ("learning-rate", "0 -1 nan inf"), ("dropout", "-0.1 1 nan"),
         ("validation-fraction", "0 1 nan"), ("clip-norm", "0 nan"), ("cell", "foo"),
         ("readout", "sum"), ("optimizer", "lion"), ("truncate", "middle"), ("data", "yes"),
-        ("weight-decay", "-1"),
+        ("weight-decay", "-1"), ("epsilon", "0 1.5 nan"), ("max-skipped", "-1"),
         ("average", "1"), ("label-smoothing", "-0.1"), ("schedule", "step"),
         ("checkpoint-minutes", "0"),
     ],

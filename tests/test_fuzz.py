@@ -27,7 +27,7 @@ RIGHT = {
     "average": ["0", "0.9"], "clip_norm": ["0.1", "10"], "weight_decay": ["0", "1"],
     "label_smoothing": ["0", "0.5"], "patience": ["1", "5"], "seed": ["0", "7"],
     "permute": ["0", "3"], "shift": ["0", "2"], "checkpoint_steps": ["1", "3"],
-    "checkpoint_minutes": ["1"], "max_skipped": ["0", "3"],
+    "checkpoint_minutes": ["1"], "max_skipped": ["0", "3"], "epsilon": ["1e-7", "1e-3"],
 }  # fmt: skip
 ELSEWHERE = {
     "run_dir", "data", "data_dir", "config", "recipe", "resume", "debug_nans", "pixels",

@@ -208,6 +208,24 @@ def test_schedules_end_where_they_say(name, schedule):
     assert (moves[6] == 0) == (schedule != "constant")
 
 
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw"])
+def test_epsilon_makes_small_gradients_small_steps(name):
+    """By hand, the first step of gradients 1e-3 and 1: what the first is of the second."""
+    rate = make_schedule("constant", 0.1, 5)
+    params = {"w": jnp.zeros(2)}
+    moved = {}
+    for epsilon in (1e-7, 1e-2):
+        optimizer = make_optimizer(name, rate, clip_norm=1e9, epsilon=epsilon)
+        updates, _ = optimizer.update({"w": jnp.array([1e-3, 1.0])}, optimizer.init(params), params)
+        moved[epsilon] = np.asarray(updates["w"] / updates["w"][1], np.float64)
+    for epsilon, (small, _) in moved.items():
+        if name == "rmsprop":  # v = 0.1 g^2, and epsilon stands under the root
+            steps = [g / np.sqrt(0.1 * g**2 + epsilon) for g in (1e-3, 1.0)]
+        else:  # corrected for its beginning, v = g^2
+            steps = [g / (g + epsilon) for g in (1e-3, 1.0)]
+        np.testing.assert_allclose(small, steps[0] / steps[1], rtol=1e-4)  # float32 arithmetic
+
+
 @every_cell
 def test_learn(cell):
     """Each cell overfits 32 examples with random labels to a loss below 0.05."""
