@@ -50,8 +50,8 @@ class Training:
     learning_rate: Annotated[float, Range(0, 100, open_low=True)] = 0.001
     """Step size, at its highest."""
     epsilon: Annotated[float, Range(0, 1, open_low=True)] = 1e-7
-    """Added to the root of the second moment (rmsprop: under it). Rare words have a small one, hence
-    make large steps: adam with 1e-4 does not learn them by heart."""
+    """Added to the root of the second moment (rmsprop: under it). Rare words have a small one and
+    hence large steps: adam with 1e-4 does not learn them by heart."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """How the learning rate falls to zero over all epochs, or that it does not."""
     clip_norm: Annotated[float, Positive] = 1.0
