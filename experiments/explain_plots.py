@@ -40,26 +40,29 @@ def words(found: Words, config: dict[str, Any]) -> "Figure":
 
     shown = min(len(found.words), MOST_WORDS)
     places = _layout(found, len(found.words) - shown)
-    above = _LINE * (places[-1][1] + 1) + 0.55  # the text and its legend
+    notes = _notes(found, shown)
+    above = _LINE * (places[-1][1] + 1) + 0.5 + 0.26 * len(notes)  # the text and its legend
     height = 0.85 + above + 3.1
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     title = " · ".join([*heading(config), found.answer()])
     figure.suptitle(title, fontsize=13, fontweight="bold", y=1 - 0.22 / height, va="center")
-    notes = [
-        f"only the last {shown:,} of {len(found.words):,} words are written"
-        if shown < len(found.words)
-        else "",
-        f"the last answer does not see {found.cut:,} words: the run cuts texts"
-        if found.cut
-        else "",
-        "" if found.known.all() else "(word): not in the vocabulary",
-    ]
-    note = " · ".join(filter(None, notes))
     text = figure.add_axes((0, 1 - (0.5 + above) / height, 1, above / height))
-    _write(text, found, places, above, note)
+    _write(text, found, places, above, notes)
     curve = figure.add_axes((0.85 / WIDTH, 0.6 / height, 1 - 1.1 / WIDTH, 2.6 / height))
     _curve(curve, found)
     return figure
+
+
+def _notes(found: Words, shown: int) -> list[str]:
+    """What else there is to know, a line each."""
+    lines = [
+        "(word): not in the vocabulary" if not found.known.all() else "",
+        f"only the last {shown:,} of {len(found.words):,} words are written here"
+        if shown < len(found.words) else "",
+        f"the last answer does not see {found.cut:,} words: the run cuts long texts"
+        if found.cut else "",
+    ]  # fmt: skip
+    return [line for line in lines if line]
 
 
 def _layout(found: Words, first: int) -> list[tuple[int, int, float]]:
@@ -87,7 +90,11 @@ def _width(found: Words, n: int) -> float:
 
 
 def _write(
-    axes: "Axes", found: Words, places: list[tuple[int, int, float]], height: float, note: str
+    axes: "Axes",
+    found: Words,
+    places: list[tuple[int, int, float]],
+    height: float,
+    notes: list[str],
 ) -> None:
     """The words in inches from above, and the legend below them."""
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))
@@ -96,7 +103,7 @@ def _write(
         of = level(found.changes[n])
         _word(axes, 0.3 + _LETTER * column, _LINE * (line + 0.5), _shown(found, n), of,
               _LETTER * _width(found, n))  # fmt: skip
-    x, y = 0.3, height - 0.14
+    x, y = 0.3, height - 0.14 - 0.26 * len(notes)
     for name, sign in (("towards positive", 1), ("towards negative", -1)):
         axes.text(x, y, name, va="center", fontsize=10, color="0.3")
         x += 1.25
@@ -107,7 +114,8 @@ def _write(
             x += width + 0.08
         x += 0.12
     axes.text(x, y, "or more, in log-odds", va="center", fontsize=10, color="0.3")
-    axes.text(WIDTH - 0.25, y, note, ha="right", va="center", fontsize=9, color="0.3")
+    for n, note in enumerate(notes, 1):
+        axes.text(0.3, y + 0.26 * n, note, va="center", fontsize=10, color="0.3")
 
 
 def _word(axes: "Axes", x: float, y: float, word: str, of: int, width: float) -> None:
@@ -171,40 +179,39 @@ def rows(found: Rows, config: dict[str, Any]) -> "Figure":
     """The image, and beside each of its rows the probabilities of the digits after it."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 6.2), dpi=DPI, layout="constrained")
+    height = 5.9
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     title = " · ".join([*heading(config), f"answer {found.answer()}"])
-    figure.suptitle(title, fontsize=13, fontweight="bold")
-    image, answers = figure.subplots(1, 2, width_ratios=(1, 1.25))
+    figure.suptitle(title, fontsize=13, fontweight="bold", y=1 - 0.28 / height, va="center")
+
+    def place(left: float, width: float) -> "Axes":
+        return figure.add_axes((left / WIDTH, 0.65 / height, width / WIDTH, 4.3 / height))
+
+    image, answers, key = place(0.55, 4.3), place(5.55, 4.5), place(10.2, 0.14)
     image.imshow(found.image, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
-    image.set_box_aspect(1)
-    image.set_title("as the network reads it", fontsize=11)
+    image.set_title("what the network reads", fontsize=11)
     image.set_xticks([])
-    drawn = answers.imshow(
-        100 * found.probabilities, cmap="cividis_r", vmin=0, vmax=100, aspect="auto"
-    )
-    best = found.probabilities.argmax(1)
-    for n, digit in enumerate(best):
+    # White is nothing and dark is all, in grey too; yellow to blue would shout at the zeros.
+    drawn = answers.imshow(100 * found.probabilities, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for n, digit in enumerate(found.probabilities.argmax(1)):
         share = found.probabilities[n, digit]
         answers.text(
             digit, n, f"{share:.0%}", ha="center", va="center_baseline", fontsize=8,
-            color="white" if share > 0.45 else "black",
+            color="white" if share > 0.55 else "black",
         )  # fmt: skip
-    answers.set_box_aspect(1 / 1.25)
-    answers.set_title(
-        f"answer after each {found.unit} (the likeliest digit in figures)", fontsize=11
-    )
+    answers.set_title(f"answer after each {found.unit}, the likeliest in figures", fontsize=11)
     answers.set_xticks(range(10))
     answers.set_xlabel("digit", fontsize=11)
-    ticks = range(3, 28, 4)
-    per = 1 if found.in_order else 28
-    for axes in (image, answers):
-        axes.set_yticks(ticks, [f"{per * (n + 1)}" for n in ticks])
-        axes.tick_params(length=0)
-    image.set_ylabel("row" if found.in_order else "")
-    if not found.in_order:
-        image.set_yticks([])
+    answers.set_xticks(np.arange(1, 10) - 0.5, minor=True)
+    answers.grid(which="minor", axis="x", color="0.9", linewidth=0.7)
+    ticks, per = range(3, 28, 4), 1 if found.in_order else 28
+    answers.set_yticks(ticks, [f"{per * (n + 1)}" for n in ticks])
     answers.set_ylabel("rows read" if found.in_order else "pixels read", fontsize=11)
-    answers.spines[:].set_visible(False)
-    bar = figure.colorbar(drawn, ax=answers, shrink=0.8, pad=0.02)
-    bar.set_label("probability (%)")
+    # Beside each other, a row of the image and the answer after it; pixels from everywhere have
+    # no place of their own.
+    image.set_yticks(ticks if found.in_order else [], [f"{n + 1}" for n in ticks if found.in_order])
+    for axes in (image, answers):
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_color("0.7")
+    figure.colorbar(drawn, cax=key).set_label("probability (%)", fontsize=10)
     return figure

@@ -70,7 +70,7 @@ def test_experiments_hold_no_recurrent_mathematics():
         assert not attributes & {"scan", "tanh", "fori_loop", "while_loop"}, path.name
 
 
-@pytest.mark.parametrize("file", ["plot", "mnist_plots", "report"])
+@pytest.mark.parametrize("file", ["plot", "mnist_plots", "explain_plots", "explain", "report"])
 def test_pictures_are_drawn_without_jax_or_the_model(file):
     assert not {"jax", "flax"} & set(imports(ROOT / f"experiments/{file}.py"))
 
