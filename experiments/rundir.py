@@ -22,6 +22,7 @@ ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accurac
 
 # May differ when a run is continued: they change nothing of what is computed.
 FREE = {"run_dir", "resume", "data_dir", "checkpoint_minutes"}
+FREE |= {"devices", "pmap", "coordinator", "processes", "process_id"}  # but for rounding
 
 
 def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from flax import nnx
 from experiments import models, plot
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError
+from experiments.placement import ONE_DEVICE, Placement
 from experiments.rundir import RunDir, best_row
 from experiments.screen import Bar, Screen
-from experiments.settings import Run, flatten
+from experiments.settings import Hardware, Run, flatten
 from experiments.signals import watch
 from experiments.task import Part, Settings, Task
 from experiments.trained import best_params
@@ -41,8 +42,16 @@ class Stopped(NamedTuple):
 class Runner:
     """One run: `main` trains it to its end, or until a signal comes."""
 
-    def __init__(self, task: Task, settings: Settings, directory: RunDir, screen: Screen):
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings,
+        directory: RunDir,
+        screen: Screen,
+        placement: Placement = ONE_DEVICE,
+    ):
         self.task, self.screen, self.directory = task, screen, directory
+        self.placement = placement
         self.settings, self.cell = flatten(settings), settings.model.cell
         training, self.run = settings.training, settings.run
         self.training = training
@@ -63,6 +72,7 @@ class Runner:
             average=training.average,
             smoothing=training.label_smoothing,
             sigmoid_twice=training.loss == "sigmoid-twice",
+            placement=placement,
         )
 
     def main(self) -> int:
@@ -89,41 +99,51 @@ class Runner:
             "dataset": self.task.dataset,
             "settings": self.settings,
             "versions": _versions(),
-            "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+            "devices": self.placement.names(),
         }
+        *_, finished = self.placement.shared(lambda: (0, (), self._open(config)), ())
+        if finished is not None:
+            self.screen.say(f"This run is finished already: {self.directory.path}")
+            return finished
         state, seconds = self.steps.init(self.params), 0.0
         if self.run.resume:
-            self.directory.check_same(config)
-            finished = self.directory.summary()
-            if finished is not None:
-                self.screen.say(f"This run is finished already: {self.directory.path}")
-                return finished
             state, seconds = self._restore(state)
-        else:
-            self.directory.create(config)
-        self.task.save(self.directory.path)
         self._card(config)
         stopped = self._epochs(state, seconds)
         if stopped is not None:
             return stopped
         return self._finish()
 
+    def _open(self, config: dict[str, Any]) -> dict[str, Any] | None:
+        """Make the run's directory, or see that it is this run's; the summary of a finished one."""
+        if self.run.resume:
+            self.directory.check_same(config)
+            if (finished := self.directory.summary()) is not None:
+                return finished
+        else:
+            self.directory.create(config)
+        self.task.save(self.directory.path)
+        return None
+
     def _restore(self, fresh: TrainState) -> tuple[TrainState, float]:
-        newest = self.checkpoints.restore_newest(fresh._asdict(), self.screen.say)
+        like, say = fresh._asdict(), self.screen.say
+        newest = self.placement.shared(lambda: self.checkpoints.restore_newest(like, say), like)
         if newest is None:
             self.screen.say("No checkpoint yet: starting at the first step.")
             return fresh, 0.0
         step, arrays, meta = newest
         self.rows = meta["rows"]
         # The rows of the checkpoint are the truth: a kill between the two writes loses nothing.
-        self.directory.write_rows(self.rows)
+        if self.placement.leader:
+            self.directory.write_rows(self.rows)
         self.screen.say(f"Continuing at step {step:,}.")
         return TrainState(**arrays), meta["seconds"]
 
     def _save(self, state: TrainState, seconds: float, score: float | None) -> int:
         step = int(state.step)
         meta = {"rows": self.rows, "seconds": seconds}
-        self.checkpoints.save(step, state._asdict(), meta, score=score)
+        if self.placement.leader:
+            self.checkpoints.save(step, state._asdict(), meta, score=score)
         return step
 
     def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
@@ -141,11 +161,12 @@ class Runner:
                     self._show(bar, epoch, n, late, time.perf_counter() - begun)
                     late = sums
                     waited = (time.perf_counter() - saved) / 60
-                    if came or waited > self.run.checkpoint_minutes:
+                    signal = self.placement.largest(came[0] if came else 0)
+                    if signal or waited > self.run.checkpoint_minutes:
                         step = self._save(state, time.perf_counter() - begun, None)
                         saved = time.perf_counter()
-                        if came:
-                            return Stopped(step, came[0])
+                        if signal:
+                            return Stopped(step, signal)
                 train_loss, train_accuracy = _means(state.totals)
                 if not math.isfinite(train_loss):
                     raise UserError(_diverged(epoch, self.training.learning_rate))
@@ -162,13 +183,15 @@ class Runner:
                 self.rows.append(row)
                 state, seconds = state._replace(totals=Totals.zeros()), 0.0
                 self._save(state, seconds, val_accuracy)
-                self.directory.write_rows(self.rows)
-                plot.draw(self.directory.path)
+                if self.placement.leader:
+                    self.directory.write_rows(self.rows)
+                    plot.draw(self.directory.path)
                 self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
         return None
 
     def _finish(self) -> dict[str, Any]:
-        step, params = best_params(self.checkpoints, self.params, self.settings, self.screen.say)
+        of = self.checkpoints, self.params, self.settings, self.screen.say
+        step, params = self.placement.shared(lambda: best_params(*of), self.params)
         test_loss, test_accuracy = self.evaluate(params, self.task.test)
         # Not `best_row`: where the best checkpoint was damaged, another one was tested.
         best = next((row for row in self.rows if row["step"] == step), best_row(self.rows))
@@ -182,8 +205,9 @@ class Runner:
             "test_accuracy": test_accuracy,
             "seconds": round(sum(row["seconds"] for row in self.rows), 3),
         }
-        self.directory.write_summary(summary)
-        plot.draw(self.directory.path)
+        if self.placement.leader:
+            self.directory.write_summary(summary)
+            plot.draw(self.directory.path)
         return summary
 
     def evaluate(self, params: Any, part: Part) -> tuple[float, float]:
@@ -242,7 +266,8 @@ class Runner:
         )
 
 
-_ELSEWHERE = {f.name for f in dataclasses.fields(Run)} | {"data", "data_dir"}
+_ELSEWHERE = {f.name for group in (Run, Hardware) for f in dataclasses.fields(group)}
+_ELSEWHERE |= {"data", "data_dir"}
 
 
 def _means(sums: Totals) -> tuple[float, float]:
