@@ -28,11 +28,11 @@ class Seen(NamedTuple):
 
 
 class Watch:
-    """Looks at every step once, in order."""
+    """Looks at every step once, in order; writes what it finds where it has a directory."""
 
     def __init__(
         self,
-        directory: RunDir,
+        directory: RunDir | None,
         settings: Training,
         rate: optax.Schedule,
         say: Callable[[str], None],
@@ -50,13 +50,14 @@ class Watch:
             return
         self.skipped += 1
         found = self._describe(seen)
-        self.directory.append(FILE, json.dumps(found) + "\n")
+        if self.directory is not None:
+            self.directory.append(FILE, json.dumps(found) + "\n")
         rows = found["examples"]
         said = (
             f"step {found['step']}: loss {found['loss']}, gradient norm {found['gradient_norm']}, "
             f"learning rate {found['learning_rate']:g}, training reviews or images "
             f"{', '.join(map(str, rows[:8]))}{' ...' if len(rows) > 8 else ''} "
-            f"(all {len(rows)}: {self.directory.path / FILE})"
+            f"(all {len(rows)} in {FILE})"
         )
         if self.settings.on_nan == "skip" and self.skipped <= self.settings.max_skipped:
             self.say(f"left out {said}")

@@ -45,13 +45,18 @@ def main(args: list[str] | None = None) -> int:
     seed, cell = settings.training.seed, settings.model.cell
     name = settings.recipe or cell
     directory = RunDir(settings.run.run_dir or Path("runs") / f"imdb-{name}-seed{seed}")
-    directory.check(resume=settings.run.resume)
-    screen, of = Screen(), settings.text
-    text = load_text(of.data, of.data_dir, of.vocabulary, screen.say)
+    leader, of = settings.hardware.process_id == 0, settings.text
+    if leader:
+        directory.check(resume=settings.run.resume)
+    screen = Screen(quiet=not leader)
 
+    from experiments.placement import start
     from experiments.runner import Runner
 
-    return Runner(task(settings, text), settings, directory, screen).main()
+    placement = start(settings.hardware, settings.training.batch_size)
+    with placement.together():
+        text = load_text(of.data, of.data_dir, of.vocabulary, screen.say)
+        return Runner(task(settings, text), settings, directory, screen, placement).main()
 
 
 def task(settings: Settings, text: "TextData") -> "Task":

@@ -1,5 +1,6 @@
-"""What kind of machine this is, in words: a figure without it says nothing."""
+"""The kind of machine and the versions on it: a figure without them says nothing."""
 
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -19,3 +20,10 @@ def machine() -> str:
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return f"{name}, {cores} core{'s' if cores != 1 else ''}"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide what is computed."""
+    packages = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version()} | found

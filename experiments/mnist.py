@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.cli import Range, UserError, parse, path, run
 from experiments.replay import arguments
-from experiments.settings import Model, Run, Training, flat, flatten
+from experiments.settings import Hardware, Model, Run, Training, flat, flatten
 
 if TYPE_CHECKING:
     from experiments.images import ImageData, Images
@@ -75,6 +75,7 @@ class Settings:
         patience=10,
     )
     run: Run = Run()
+    hardware: Hardware = Hardware()
 
 
 def resolve(settings: Settings) -> Settings:
@@ -110,16 +111,21 @@ def main(args: list[str] | None = None) -> int:
     kind = variant(settings).split()[0]
     name = f"mnist-{kind}-{settings.model.cell}-seed{settings.training.seed}"
     directory = RunDir(settings.run.run_dir or Path("runs") / name)
-    directory.check(resume=settings.run.resume)
-    screen, of = Screen(), settings.image
-    images = load_images(of.data, of.data_dir, screen.say)
+    leader, of = settings.hardware.process_id == 0, settings.image
+    if leader:
+        directory.check(resume=settings.run.resume)
+    screen = Screen(quiet=not leader)
 
+    from experiments.placement import start
     from experiments.runner import Runner
 
-    status = Runner(task(settings, images), settings, directory, screen).main()
-    if status == 0:
-        for picture in look(directory, images.test):
-            screen.say(f"picture: {picture}")
+    placement = start(settings.hardware, settings.training.batch_size)
+    with placement.together():
+        images = load_images(of.data, of.data_dir, screen.say)
+        status = Runner(task(settings, images), settings, directory, screen, placement).main()
+        if status == 0 and leader:
+            for picture in look(directory, images.test):
+                screen.say(f"picture: {picture}")
     return status
 
 

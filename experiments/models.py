@@ -4,6 +4,7 @@ The modules are Flax NNX; the recurrent computation is `jaxrnn`'s. Whether dropo
 by the call: with a key it does, without one it does not.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import jaxrnn
+from jaxrnn import parallel
 
 Readout = Literal["last", "mean", "max", "mean-max"]
 
@@ -34,12 +36,17 @@ class Recurrent(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.cell, self.dropout = cell, dropout
+        self.engine: Any = None  # the library's choice
         self.weights = nnx.Param(
             jaxrnn.init_stack(rngs.params(), cell, input_size, units, layers, bidirectional)
         )
 
     def __call__(
-        self, xs: jax.Array, lengths: jax.Array, key: jax.Array | None = None
+        self,
+        xs: jax.Array,
+        lengths: jax.Array,
+        key: jax.Array | None = None,
+        axis_name: str | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Run over the valid steps; outputs behind a sequence's length are zero."""
         states, hs = jaxrnn.unroll_stack(
@@ -49,6 +56,8 @@ class Recurrent(nnx.Module):
             lengths=lengths,
             dropout=0.0 if key is None else self.dropout,
             key=key,
+            axis_name=axis_name,
+            engine=self.engine,
         )
         return jnp.concatenate([state.h for state in states[-1]], axis=-1), hs
 
@@ -93,26 +102,35 @@ class Classifier(nnx.Module):
         self.dense = nnx.Linear(hidden or width, classes, rngs=rngs)
 
     def __call__(
-        self, inputs: jax.Array, lengths: jax.Array, key: jax.Array | None = None
+        self,
+        inputs: jax.Array,
+        lengths: jax.Array,
+        key: jax.Array | None = None,
+        axis_name: str | None = None,
     ) -> jax.Array:
-        """Logits [B, classes]; a key switches dropout on."""
+        """Logits [B, classes]; a key switches dropout on.
+
+        `axis_name` is for `pmap` and `shard_map`: the axis that the batch is split over, whose
+        dropout masks are then those of the whole batch.
+        """
+        drop = functools.partial(_dropout, axis_name=axis_name)
         words, features, between, behind = (
             (None,) * 4 if key is None else tuple(jax.random.split(key, 4))
         )
         xs = inputs if self.embedding is None else self.embedding(inputs)
         if self.embedding is not None:
             batch, steps, width = xs.shape
-            xs = _dropout(words, self.word_dropout, xs, (batch, steps, 1))
+            xs = drop(words, self.word_dropout, xs, (batch, steps, 1))
             # The same features of every word of a text, or the network reads them off a neighbour.
-            xs = _dropout(features, self.dropout, xs, (batch, 1, width))
+            xs = drop(features, self.dropout, xs, (batch, 1, width))
         if self.recurrent is None:
             last, hs = _as_outputs(xs, lengths)
         else:
-            last, hs = self.recurrent(xs, lengths, between)
+            last, hs = self.recurrent(xs, lengths, between, axis_name)
         pooled = read_out(self.readout, last, hs, lengths)
         if self.hidden is not None:
             pooled = jax.nn.relu(self.hidden(pooled))
-        return self.dense(_dropout(behind, self.dropout, pooled, pooled.shape))
+        return self.dense(drop(behind, self.dropout, pooled, pooled.shape))
 
 
 def read_out(how: Readout, last: jax.Array, hs: jax.Array, lengths: jax.Array) -> jax.Array:
@@ -143,11 +161,17 @@ def _as_outputs(xs: jax.Array, lengths: jax.Array) -> tuple[jax.Array, jax.Array
     return jnp.take_along_axis(hs, last, axis=1)[:, 0], hs
 
 
-def _dropout(key: jax.Array | None, rate: float, xs: jax.Array, mask: tuple[int, ...]) -> jax.Array:
+def _dropout(
+    key: jax.Array | None,
+    rate: float,
+    xs: jax.Array,
+    mask: tuple[int, ...],
+    axis_name: str | None = None,
+) -> jax.Array:
     """Drop a share of `xs` and scale the rest up; one draw for each element of shape `mask`."""
     if key is None or rate == 0:
         return xs
-    return jnp.where(jax.random.bernoulli(key, 1 - rate, mask), xs / (1 - rate), 0)
+    return jnp.where(parallel.bernoulli(key, 1 - rate, mask, axis_name), xs / (1 - rate), 0)
 
 
 def build(

@@ -7,18 +7,15 @@
 Nothing is ever overwritten: a directory that holds any file is refused.
 """
 
-import importlib.metadata
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.atomic import write_text
 from experiments.cli import UserError
-
-VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "numpy")
+from experiments.machine import machine, versions
 
 
 class OutDir:
@@ -47,8 +44,8 @@ class OutDir:
             "task": task,
             **more,
             "settings": settings,
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in VERSIONS},
+            "versions": versions(),
+            "machine": machine(),
             "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
         }
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from experiments.cli import Range, path
-from experiments.settings import Model, Run, Training, flat
+from experiments.settings import Hardware, Model, Run, Training, flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Settings:
     model: Model = Model(dropout=0.5, word_dropout=0.1)
     training: Training = Training(optimizer="adam", learning_rate=0.003, average=0.995)
     run: Run = Run()
+    hardware: Hardware = Hardware()
 
 
 TITLE = "IMDB sentiment"

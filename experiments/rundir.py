@@ -38,6 +38,7 @@ FREE = {
     "on_nan",
     "max_skipped",
 }
+FREE |= {"devices", "pmap", "coordinator", "processes", "process_id"}  # but for rounding
 
 
 def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

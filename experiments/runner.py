@@ -5,9 +5,7 @@ key of (seed, step), and everything that the loop itself remembers stands in the
 run that was stopped anywhere goes on as if it had not been.
 """
 
-import dataclasses
-import importlib.metadata
-import platform
+import contextlib
 import time
 from collections import Counter
 from typing import Any, NamedTuple
@@ -20,10 +18,11 @@ from experiments import models, plot
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError
 from experiments.divergence import Seen, Watch
-from experiments.machine import machine
+from experiments.machine import machine, versions
+from experiments.placement import ONE_DEVICE, Placement
 from experiments.rundir import RunDir, best_row
 from experiments.screen import Bar, Screen
-from experiments.settings import Run, flatten
+from experiments.settings import flatten, shown
 from experiments.signals import watch
 from experiments.task import Part, Settings, Task
 from experiments.trained import best_params
@@ -37,8 +36,6 @@ from experiments.training import (
     make_steps,
 )
 
-VERSIONS = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
 
 class Stopped(NamedTuple):
     """A signal came: where the run stands on disk now."""
@@ -50,8 +47,16 @@ class Stopped(NamedTuple):
 class Runner:
     """One run: `main` trains it to its end, or until a signal comes."""
 
-    def __init__(self, task: Task, settings: Settings, directory: RunDir, screen: Screen):
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings,
+        directory: RunDir,
+        screen: Screen,
+        placement: Placement = ONE_DEVICE,
+    ):
         self.task, self.screen, self.directory = task, screen, directory
+        self.placement = placement
         self.settings, self.cell = flatten(settings), settings.model.cell
         training, self.run = settings.training, settings.run
         self.training = training
@@ -60,7 +65,7 @@ class Runner:
         graphdef, self.params = nnx.split(task.model)
         total_steps = training.epochs * task.train.steps_per_epoch
         rate = make_schedule(training.schedule, training.learning_rate, total_steps)
-        self.watch = Watch(directory, training, rate, screen.say)
+        self.watch = Watch(directory if placement.leader else None, training, rate, screen.say)
         self.steps: Steps = make_steps(
             graphdef,
             make_optimizer(
@@ -74,6 +79,7 @@ class Runner:
             average=training.average,
             smoothing=training.label_smoothing,
             sigmoid_twice=training.loss == "sigmoid-twice",
+            placement=placement,
         )
 
     def main(self) -> int:
@@ -94,56 +100,75 @@ class Runner:
 
     def fit(self) -> dict[str, Any] | Stopped:
         """Train, and evaluate the best epoch on the test part: the summary. Or `Stopped`."""
-        with self.directory.locked(resume=self.run.resume), jax.debug_nans(self.run.debug_nans):
+        with contextlib.ExitStack() as held, jax.debug_nans(self.run.debug_nans):
             try:
-                return self._fit()
+                return self._fit(held)
             except FloatingPointError as found:
                 raise UserError(f"--debug-nans: {str(found).splitlines()[0]}") from found
 
-    def _fit(self) -> dict[str, Any] | Stopped:
+    def _fit(self, held: contextlib.ExitStack) -> dict[str, Any] | Stopped:
         config = {
             "task": self.task.name,
             "title": self.task.title,
             "dataset": self.task.dataset,
             "settings": self.settings,
-            "versions": _versions(),
+            "versions": versions(),
             "machine": machine(),
-            "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+            "devices": self.placement.names(),
         }
+        opened = self.placement.shared(lambda: (0, (), *self._open(config, held)), ())
+        _, _, resumed, finished = opened
+        if finished is not None:
+            self.screen.say(f"This run is finished already: {self.directory.path}")
+            return finished
         state, seconds = self.steps.init(self.params), 0.0
-        if self.directory.holds_run():
-            for line in self.directory.check_same(config):
-                self.screen.say(line)
-            finished = self.directory.summary()
-            if finished is not None:
-                self.screen.say(f"This run is finished already: {self.directory.path}")
-                return finished
+        if resumed:
             state, seconds = self._restore(state)
-        else:
-            self.directory.create(config)
-        self.task.save(self.directory.path)
         self._card(config)
         stopped = self._epochs(state, seconds)
         if stopped is not None:
             return stopped
         return self._finish()
 
+    def _open(
+        self, config: dict[str, Any], held: contextlib.ExitStack
+    ) -> tuple[bool, dict[str, Any] | None]:
+        """Hold the run's directory, and make it or see that it is this run's.
+
+        Returns:
+            Whether a run goes on here, and the summary of a finished one.
+        """
+        held.enter_context(self.directory.locked(resume=self.run.resume))
+        resumed = self.directory.holds_run()
+        if resumed:
+            for line in self.directory.check_same(config):
+                self.screen.say(line)
+            if (finished := self.directory.summary()) is not None:
+                return True, finished
+        else:
+            self.directory.create(config)
+        self.task.save(self.directory.path)
+        return resumed, None
+
     def _restore(self, fresh: TrainState) -> tuple[TrainState, float]:
-        newest = self.checkpoints.restore_newest(fresh._asdict(), self.screen.say)
+        like, say = fresh._asdict(), self.screen.say
+        newest = self.placement.shared(lambda: self.checkpoints.restore_newest(like, say), like)
         if newest is None:
             self.screen.say("No checkpoint yet: starting at the first step.")
             return fresh, 0.0
         step, arrays, meta = newest
         self.rows = meta["rows"]
         # The rows of the checkpoint are the truth: a kill between the two writes loses nothing.
-        self.directory.write_rows(self.rows)
+        if self.placement.leader:
+            self.directory.write_rows(self.rows)
         self.screen.say(f"Continuing at step {step:,}.")
         return TrainState(**arrays), meta["seconds"]
 
     def _save(self, state: TrainState, seconds: float, score: float | None) -> int:
         step = int(state.step)
         meta = {"rows": self.rows, "seconds": seconds}
-        self.checkpoints.save(step, state._asdict(), meta, score=score)
+        if self.placement.leader:
+            self.checkpoints.save(step, state._asdict(), meta, score=score)
         return step
 
     def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
@@ -163,11 +188,12 @@ class Runner:
                     waited = (time.perf_counter() - saved) / 60
                     every = self.run.checkpoint_steps
                     due = every is not None and (n + 1) % every == 0
-                    if came or due or waited > self.run.checkpoint_minutes:
+                    signal = self.placement.largest(came[0] if came else 0)
+                    if signal or due or waited > self.run.checkpoint_minutes:
                         step = self._save(state, time.perf_counter() - begun, None)
                         saved = time.perf_counter()
-                        if came:
-                            return Stopped(step, came[0])
+                        if signal:
+                            return Stopped(step, signal)
                 self.watch.look(late)
                 train_loss, train_accuracy = _means(state.totals)
                 val_loss, val_accuracy = self.evaluate(state.evaluated, self.task.validation)
@@ -185,13 +211,15 @@ class Runner:
                 self.rows.append(row)
                 state, seconds = state.next_epoch(), 0.0
                 self._save(state, seconds, val_accuracy)
-                self.directory.write_rows(self.rows)
-                plot.draw(self.directory.path)
+                if self.placement.leader:
+                    self.directory.write_rows(self.rows)
+                    plot.draw(self.directory.path)
                 self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
         return None
 
     def _finish(self) -> dict[str, Any]:
-        step, params = best_params(self.checkpoints, self.params, self.settings, self.screen.say)
+        of = self.checkpoints, self.params, self.settings, self.screen.say
+        step, params = self.placement.shared(lambda: best_params(*of), self.params)
         test_loss, test_accuracy = self.evaluate(params, self.task.test)
         # Not `best_row`: where the best checkpoint was damaged, another one was tested.
         best = next((row for row in self.rows if row["step"] == step), best_row(self.rows))
@@ -205,8 +233,9 @@ class Runner:
             "test_accuracy": test_accuracy,
             "seconds": round(sum(row["seconds"] for row in self.rows), 3),
         }
-        self.directory.write_summary(summary)
-        plot.draw(self.directory.path)
+        if self.placement.leader:
+            self.directory.write_summary(summary)
+            plot.draw(self.directory.path)
         return summary
 
     def evaluate(self, params: Any, part: Part) -> tuple[float, float]:
@@ -252,11 +281,7 @@ class Runner:
             task.title,
             {
                 "data": {"dataset": task.dataset, **sizes},
-                "settings": {
-                    name: value
-                    for name, value in self.settings.items()
-                    if name not in _ELSEWHERE and value is not None
-                },
+                "settings": shown(self.settings),
                 "devices": Counter(config["devices"]),
                 "run": {"directory": self.directory.path},
             },
@@ -264,15 +289,6 @@ class Runner:
         )
 
 
-_ELSEWHERE = {f.name for f in dataclasses.fields(Run)} | {"data", "data_dir"}
-
-
 def _means(sums: Totals) -> tuple[float, float]:
     loss, correct, weight = (float(np.asarray(field)) for field in sums)
     return loss / max(weight, 1), correct / max(weight, 1)  # every step may have been left out
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in VERSIONS
-    }

@@ -15,10 +15,10 @@ from rich.text import Text
 
 
 class Screen:
-    """Writes to standard output."""
+    """Writes to standard output, or nothing at all when `quiet`."""
 
-    def __init__(self) -> None:
-        self.console = Console(highlight=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(highlight=False, quiet=quiet)
 
     def say(self, line: str, style: str = "") -> None:
         """A line (or several) above the bar, if there is one; never cut."""

@@ -91,6 +91,22 @@ class Run:
     """Also save within an epoch whenever so many minutes have gone by."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """Where it is computed; changes nothing of what is computed but rounding."""
+
+    devices: Annotated[int | None, Range(1, 2**20), path("one", metavar="INT")] = None
+    """Devices that share each batch; with --pmap or --processes, all there are by default."""
+    pmap: bool = False
+    """Train through jax.pmap instead of jit."""
+    coordinator: Annotated[str | None, path("none", metavar="HOST:PORT")] = None
+    """Address of process 0, for a run of several processes."""
+    processes: Annotated[int, Range(1, 2**20)] = 1
+    """How many processes take part, each started with the same arguments but --process-id."""
+    process_id: Annotated[int, Range(0, 2**20)] = 0
+    """Which of them this is; process 0 writes."""
+
+
 # For a dataclass of groups: flags have the field's own name, without the group in front of it.
 flat = tyro.conf.configure(tyro.conf.OmitArgPrefixes)
 
@@ -101,3 +117,13 @@ def flatten(settings: Any) -> dict[str, Any]:
     for name, value in dataclasses.asdict(settings).items():
         flat_fields |= value if isinstance(value, dict) else {name: value}
     return flat_fields
+
+
+def shown(flat_settings: dict[str, Any]) -> dict[str, Any]:
+    """Those that a run's card lists: what is computed, not where."""
+    where = {field.name for group in (Run, Hardware) for field in dataclasses.fields(group)}
+    return {
+        name: value
+        for name, value in flat_settings.items()
+        if name not in where | {"data", "data_dir"} and value is not None
+    }

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from experiments.placement import ONE_DEVICE, Placement
+from jaxrnn import parallel
+
 
 class Examples(NamedTuple):
     """What a step is fed with.
@@ -152,8 +155,9 @@ def make_steps(
     average: float = 0.0,
     smoothing: float = 0.0,
     sigmoid_twice: bool = False,
+    placement: Placement = ONE_DEVICE,
 ) -> Steps:
-    """The two steps of a model whose call is `model(inputs, lengths, key) -> logits`.
+    """The two steps of a model whose call is `model(inputs, lengths, key, axis_name) -> logits`.
 
     Args:
         graphdef: of the model, from `nnx.split`.
@@ -165,7 +169,9 @@ def make_steps(
             model ends in a sigmoid and the loss applies another. What it then takes for the
             probability lies between 1/2 and 0.731, hence over as many examples of either label a
             mean of at least (-log 0.731 - log 0.5) / 2 = 0.503.
+        placement: the devices that the batches are split over.
     """
+    axis = placement.axis_name
 
     def seen(logits: jax.Array) -> jax.Array:
         return jax.nn.sigmoid(logits) if sigmoid_twice else logits
@@ -179,13 +185,17 @@ def make_steps(
         )
 
     def forward(params: Any, examples: Examples, key: jax.Array | None) -> jax.Array:
-        return nnx.merge(graphdef, params)(examples.inputs, examples.lengths, key)
+        return nnx.merge(graphdef, params)(examples.inputs, examples.lengths, key, axis)
 
     def loss(params: Any, examples: Examples, key: jax.Array) -> tuple[jax.Array, Totals]:
         logits = forward(params, examples, key)
         sums = totals(logits, examples)
         smooth = cross_entropy(seen(logits), examples.labels, smoothing) * examples.weights
         return jnp.sum(smooth) / jnp.maximum(sums.weight, 1), sums
+
+    gradients = parallel.mean_value_and_grad(
+        loss, axis, weight=lambda params, examples, key: jnp.sum(examples.weights), has_aux=True
+    )
 
     def init(params: Any) -> TrainState:
         # Copies: the state's buffers are donated, the caller's parameters are not.
@@ -197,9 +207,8 @@ def make_steps(
 
     def train(state: TrainState, examples: Examples) -> tuple[TrainState, Report]:
         dropout_key = jax.random.fold_in(key, state.step)
-        (value, batch), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state.params, examples, dropout_key
-        )
+        (value, batch), gradient = gradients(state.params, examples, dropout_key)
+        batch = parallel.total(batch, axis)
         norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -220,6 +229,6 @@ def make_steps(
         return kept, Report(batch, norm, finite)
 
     def evaluate(params: Any, examples: Examples) -> Totals:
-        return totals(forward(params, examples, None), examples)
+        return parallel.total(totals(forward(params, examples, None), examples), axis)
 
-    return Steps(init, jax.jit(train, donate_argnums=0), jax.jit(evaluate))
+    return Steps(init, *placement.compile(train, evaluate))

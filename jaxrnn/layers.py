@@ -123,7 +123,7 @@ def unroll_stack(
                 hs,
                 state,
                 lengths=lengths,
-                resets=_mirrored(resets, time_major) if backward else resets,
+                resets=_mirrored(resets, lengths, time_major) if backward else resets,
                 reverse=bool(backward),
                 time_major=time_major,
                 engine=engine,
@@ -135,11 +135,16 @@ def unroll_stack(
     return tuple(finals), hs
 
 
-def _mirrored(resets: Any, time_major: bool) -> Any:
+def _mirrored(resets: Any, lengths: Any, time_major: bool) -> Any:
     """Where the backward direction is reset: a sequence's last step instead of its first."""
     if resets is None:
         return None
     time_axis = 0 if time_major else -1
     starts = jnp.moveaxis(jnp.asarray(resets), time_axis, 0)
     ends = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
+    if lengths is not None:
+        # A reset behind the last valid step is padding: the first step backward keeps its state.
+        lengths = jnp.asarray(lengths)
+        after = jnp.arange(1, len(starts) + 1, dtype=lengths.dtype)
+        ends &= after.reshape(-1, *[1] * lengths.ndim) < lengths
     return jnp.moveaxis(ends, 0, time_axis)

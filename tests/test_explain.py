@@ -139,7 +139,19 @@ def test_after_k_words_the_answer_is_that_to_k_words(text_run, name, monkeypatch
     vocabulary = Vocabulary.load(run.path / imdb.VOCABULARY)
     settings = run.config()["settings"]
     model = model_of(run.path, features=3, vocabulary=vocabulary.size, classes=1)
-    assert found.words == tuple("a good film the plot was bad but such good actors".split())
+    assert found.words == (
+        "a",
+        "good",
+        "film",
+        "the",
+        "plot",
+        "was",
+        "bad",
+        "but",
+        "such",
+        "good",
+        "actors",
+    )
     most, unknown = settings["max_length"], {"was", "such"}
     assert [w for w, known in zip(found.words, found.known, strict=True) if not known] == [
         w for w in found.words if w in unknown
@@ -289,7 +301,7 @@ def test_the_picture_of_a_text(tmp_path) -> None:
             assert getattr(box, f"{axis}1") <= high
     figure.draw_without_rendering()
     extents = [t.get_window_extent() for t in text.texts if set(t.get_text()) == {"x"}]
-    for left, right in zip(extents, extents[1:], strict=False):
+    for left, right in itertools.pairwise(extents):
         assert right.x0 > left.x1 or right.y1 < left.y0, "no word lies on another"
     line = curve.lines[1]
     np.testing.assert_allclose(line.get_ydata(), 100 * found.probabilities)

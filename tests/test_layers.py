@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import run_batch
-from tables import assert_close, every_cell, every_row, in_float64, random_params, random_xs
+from tables import (
+    assert_close,
+    every_cell,
+    every_row,
+    in_float64,
+    random_params,
+    random_state,
+    random_xs,
+)
 
 import jaxrnn
 
@@ -66,6 +74,58 @@ def test_packed_sequences_are_each_alone(cell, engine, bidirectional):
     _, packed = run(xs, resets=resets)
     assert_close(packed, jnp.concatenate([run(xs[:, part])[1] for part in parts], axis=1))
     assert_close(packed, oracle(cell, params, xs, resets=resets)[1])
+
+
+@every_row
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("batch", [(6,), (2, 3)])
+def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectional, batch):
+    """Values and gradients, with first states, NaN and Inf in the padding, and resets there too."""
+    params, xs = random_stack(cell, bidirectional), random_xs()
+    resets = np.random.default_rng(4).random((6, 7)) < 0.4
+    assert any(resets[b, n] for b, n in enumerate(LENGTHS) if n < 7), "none just behind a length"
+    junk = np.array([np.nan, np.inf, -np.inf, 1e30, np.nan, 0], "float32")[:, None, None]
+    padded = jnp.where(np.arange(7)[None, :, None] < LENGTHS[:, None, None], xs, junk)
+    states = tuple(
+        tuple(random_state(cell, seed=10 * n + d) for d, _ in enumerate(layer))
+        for n, layer in enumerate(params)
+    )
+
+    def outputs(params, xs, states, lengths, resets):
+        return jaxrnn.unroll_stack(
+            cell, params, xs, states, lengths=lengths, resets=resets, engine=engine
+        )
+
+    def loss(*args):
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(outputs(*args)))
+
+    def shaped(tree):
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), tree)
+
+    args = params, *shaped((padded, states, LENGTHS, resets))
+    ends, hs = outputs(*args)
+    by_params, by_xs, by_states = jax.grad(loss, argnums=(0, 1, 2))(*args)
+    ends, hs, by_xs, by_states = jax.tree.map(
+        lambda leaf: leaf.reshape(6, *leaf.shape[len(batch) :]), (ends, hs, by_xs, by_states)
+    )
+    total = jax.tree.map(jnp.zeros_like, params)
+    for b, n in enumerate(LENGTHS):
+        row = slice(b, b + 1)
+        alone = params, xs[row, :n], jax.tree.map(lambda a, row=row: a[row], states), None
+        alone = *alone, resets[row, :n]
+        end, h = outputs(*alone)
+        at = jax.tree.map(lambda a, row=row: a[row], ends)
+        assert_close(at, end)
+        assert_close(hs[row, :n], h)
+        np.testing.assert_array_equal(hs[b, n:], 0)
+        own, own_xs, own_states = jax.grad(loss, argnums=(0, 1, 2))(*alone)
+        total = jax.tree.map(jnp.add, total, own)
+        # Through two layers and 7 steps, gradients of size 10: some roundings of 1e-6.
+        assert_close(by_xs[row, :n], own_xs, 2e-5)
+        np.testing.assert_array_equal(by_xs[b, n:], 0)
+        at = jax.tree.map(lambda a, row=row: a[row], by_states)
+        assert_close(at, own_states, 2e-5)
+    assert_close(by_params, total, 5e-5)
 
 
 @every_row

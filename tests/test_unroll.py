@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax._src import test_util as jax_test_util
-from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 from oracles import run_batch
 from tables import (
@@ -94,25 +93,47 @@ def test_split(cell, engine, cut):
 
 
 @every_row
+@pytest.mark.parametrize("chunks", [[1] * 7, [1, 6], [3, 1, 1, 2], [2, 5], [0, 4, 0, 3]])
+def test_streaming(cell, engine, chunks):
+    """A stream served as it comes, single steps by `step`, is `unroll` at any chunking."""
+    params, xs = random_params(cell), random_xs()
+    serve, state, at, seen = jax.jit(jaxrnn.step, static_argnums=0), None, 0, []
+    for size in chunks:
+        piece = xs[:, at : at + size]
+        if size == 1:
+            state = jaxrnn.initial_state(cell, params, (6,)) if state is None else state
+            state, h = serve(cell, params, state, piece[:, 0])
+            seen.append(h[:, None])
+        else:
+            state, hs = jaxrnn.unroll(cell, params, piece, state, engine=engine)
+            seen.append(hs)
+        at += size
+    assert_close((state, jnp.concatenate(seen, 1)), jaxrnn.unroll(cell, params, xs, engine=engine))
+
+
+@every_row
+@pytest.mark.parametrize("resets", [None, RESETS], ids=["", "resets"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_padding(cell, engine, reverse):
+def test_padding(cell, engine, reverse, resets):
     """A padded batch is each sequence alone, in values and gradients, whatever the padding is."""
     params, xs, start = random_params(cell), random_xs(), random_state(cell)
     junk = np.array([np.nan, np.nan, np.inf, -np.inf, 1e30, np.nan], "float32")[:, None, None]
     padded = jnp.where(np.arange(7)[None, :, None] < LENGTHS[:, None, None], xs, junk)
 
-    def loss(params, xs, start, lengths):
+    def loss(params, xs, start, lengths, resets):
         state, hs = jaxrnn.unroll(
-            cell, params, xs, start, lengths=lengths, reverse=reverse, engine=engine
+            cell, params, xs, start, lengths=lengths, resets=resets, reverse=reverse, engine=engine
         )
         return sum(jnp.sum(jnp.sin(a)) for a in (*state, hs))
 
     gradient = jax.grad(loss, argnums=(0, 1, 2))
-    by_params, by_xs, by_start = gradient(params, padded, start, jnp.asarray(LENGTHS))
+    by_params, by_xs, by_start = gradient(params, padded, start, jnp.asarray(LENGTHS), resets)
     alone = []
     for b, n in enumerate(LENGTHS):
         row = slice(b, b + 1)
-        alone.append(gradient(params, xs[row, :n], jax.tree.map(lambda a: a[row], start), None))  # noqa: B023
+        cut = None if resets is None else resets[row, :n]
+        first = jax.tree.map(lambda a, row=row: a[row], start)
+        alone.append(gradient(params, xs[row, :n], first, None, cut))
     # Sums over six sequences, so a few times the rounding of one.
     assert_close(by_params, jax.tree.map(lambda *g: sum(g), *[a[0] for a in alone]), 1e-5)
     assert_close(
@@ -121,7 +142,9 @@ def test_padding(cell, engine, reverse):
     for b, n in enumerate(LENGTHS):
         assert_close(by_xs[b, :n], alone[b][1][0], 1e-5)
         np.testing.assert_array_equal(by_xs[b, n:], 0)
-    state, hs = jaxrnn.unroll(cell, params, padded, start, lengths=LENGTHS, reverse=reverse)
+    state, hs = jaxrnn.unroll(
+        cell, params, padded, start, lengths=LENGTHS, resets=resets, reverse=reverse, engine=engine
+    )
     for field, field_before in zip(state, start, strict=True):
         np.testing.assert_array_equal(
             field[1], field_before[1]
@@ -193,7 +216,7 @@ def test_any_number_of_batch_axes(cell, engine, batch, time_major):
     expected_state, expected = run_batch(
         cell.name, in_float64(params), np.float64(xs).reshape(size, 7, 5), None, lengths, resets
     )
-    xs, resets = xs, resets.reshape(*batch, 7)
+    resets = resets.reshape(*batch, 7)
     if time_major:
         xs, resets = jnp.moveaxis(xs, -2, 0), np.moveaxis(resets, -1, 0)
     state, hs = jaxrnn.unroll(
@@ -212,87 +235,6 @@ def test_no_steps_at_all(cell, engine):
     state, hs = jaxrnn.unroll(cell, params, jnp.zeros((6, 0, 5)), start, engine=engine)
     jax.tree.map(np.testing.assert_array_equal, state, start)
     assert hs.shape == (6, 0, 4)
-
-
-# --- transforms ------------------------------------------------------------------------------
-
-
-# Each takes the loss and gives back the function that is its value and gradient.
-def _mesh(axis_type):
-    """Two devices with the batch split over them."""
-    return jax.make_mesh((2,), ("data",), axis_types=(axis_type,))
-
-
-def _on_mesh(axis_type):
-    def transform(loss):
-        def run(params, xs, lengths):
-            with jax.set_mesh(_mesh(axis_type)):
-                split, whole = PartitionSpec("data"), PartitionSpec()
-                params = jax.device_put(params, whole)
-                xs, lengths = jax.device_put((xs, lengths), split)
-                return jax.jit(jax.value_and_grad(loss))(params, xs, lengths)
-
-        return run
-
-    return transform
-
-
-def _shard_map(check_vma):
-    split, whole = PartitionSpec("data"), PartitionSpec()
-
-    def transform(loss):
-        total = jax.shard_map(
-            lambda *args: jax.lax.psum(loss(*args), "data"), mesh=_mesh(AxisType.Auto),
-            in_specs=(whole, split, split), out_specs=whole, check_vma=check_vma,
-        )  # fmt: skip
-        return jax.value_and_grad(total)
-
-    return transform
-
-
-def _pmap(loss):
-    def run(params, xs, lengths):
-        halves = [a.reshape(2, 3, *a.shape[1:]) for a in (xs, lengths)]
-        each = jax.pmap(jax.value_and_grad(loss), in_axes=(None, 0, 0))(params, *halves)
-        return jax.tree.map(lambda a: a.sum(0), each)
-
-    return run
-
-
-def _vmap(loss):
-    def one(params, x, length):
-        return loss(params, x[None], length[None])
-
-    each = jax.vmap(jax.value_and_grad(one), in_axes=(None, 0, 0))
-    return lambda *args: jax.tree.map(lambda a: a.sum(0), each(*args))
-
-
-TRANSFORMS = {
-    "jit": lambda loss: jax.jit(jax.value_and_grad(loss)),
-    "vmap": _vmap,
-    "checkpoint": lambda loss: jax.value_and_grad(jax.checkpoint(loss)),
-    "pmap": _pmap,
-    "shard_map": _shard_map(check_vma=True),
-    "shard_map-unchecked": _shard_map(check_vma=False),
-    "auto-mesh": _on_mesh(AxisType.Auto),
-    "explicit-mesh": _on_mesh(AxisType.Explicit),
-}
-
-
-@every_row
-@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
-@pytest.mark.parametrize("reverse", [False, True])
-def test_transforms(cell, engine, transform, reverse):
-    """Eager is jit is vmap is pmap is shard_map is a mesh: the loss and its gradient."""
-
-    def loss(params, xs, lengths):
-        state, hs = jaxrnn.unroll(cell, params, xs, lengths=lengths, reverse=reverse, engine=engine)
-        return sum(jnp.sum(jnp.sin(a)) for a in (*state, hs))
-
-    args = random_params(cell), random_xs(), jnp.asarray(LENGTHS)
-    expected = jax.value_and_grad(loss)(*args)
-    # The sum of some 200 sines in another order: float32 rounding of 1e-7 times its size of 10.
-    assert_close(transform(loss)(*args), expected, 1e-5)
 
 
 @every_row

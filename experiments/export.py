@@ -1,0 +1,228 @@
+"""A finished run's best model as files that other programs read, without this project.
+
+    python -m experiments.export RUN            write RUN/export/
+    python -m experiments.export RUN --check    read it back and compare it with the checkpoint
+
+    model.stablehlo        the program, (weights, inputs, lengths) -> logits: `jax.export`, for CPU,
+                           CUDA and TPU, any batch and any number of steps
+    weights.safetensors    its weights, by name
+    export.json            what goes in and what comes out, versions, and the digest of both files
+
+`load` needs these three files, jax and safetensors. Nothing in them is executed by reading it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from experiments.cli import UserError, parse, run
+from experiments.rundir import RunDir
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+    from experiments.models import Classifier
+
+PROGRAM, WEIGHTS, CARD = "model.stablehlo", "weights.safetensors", "export.json"
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Write the best model of a run as StableHLO and safetensors into RUN_DIR/export/.
+
+    example: python -m experiments.export runs/imdb-gru-seed0
+    """
+
+    run_dir: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
+    """Directory of a run of `experiments.imdb` or `experiments.mnist`."""
+    check: bool = False
+    """Write nothing; read the export back and compare its answers with the checkpoint's."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Export one run, or check an export."""
+    settings = parse(Settings, args, prog="python -m experiments.export")
+    directory = RunDir(settings.run_dir)
+    target = directory.path / "export"
+    if settings.check:
+        difference = check(directory)
+        print(f"{target}: answers differ from the checkpoint's by at most {difference:.1g}")
+        return
+    write(directory)
+    print(f"{target}: {PROGRAM}, {WEIGHTS}, {CARD}")
+
+
+def write(directory: RunDir) -> None:
+    """Write a run's `export/`, whole or not at all; one that is there is replaced."""
+    import jax
+    from flax import nnx
+    from safetensors.numpy import save
+
+    from experiments import sealed
+
+    model, inputs, step = _model(directory)
+    graphdef, params = nnx.split(model)
+    tree = jax.tree.structure(params)
+
+    def program(weights: dict[str, jax.Array], xs: jax.Array, lengths: jax.Array) -> jax.Array:
+        # In the order of the names that were taken; a dictionary that comes in is sorted.
+        leaves = [weights[name] for name in names]
+        return nnx.merge(graphdef, jax.tree.unflatten(tree, leaves))(xs, lengths)
+
+    weights = {name: jax.device_get(leaf) for name, leaf in sealed.names(params).items()}
+    names = list(weights)
+    batch, time = jax.export.symbolic_shape("batch, time")
+    forms = (
+        {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()},
+        jax.ShapeDtypeStruct((batch, time, *inputs.shape[2:]), inputs.dtype),
+        jax.ShapeDtypeStruct((batch,), "int32"),
+    )
+    exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(*forms)
+    files = {PROGRAM: bytes(exported.serialize()), WEIGHTS: save(weights)}
+    config = directory.config()
+    card = {
+        "task": config["task"],
+        "step": step,
+        "inputs": {"xs": _form(forms[1]), "lengths": _form(forms[2])},
+        "output": {"logits": _form(exported.out_avals[0])},
+        "platforms": list(PLATFORMS),
+        "versions": {
+            "jax": jax.__version__,
+            "calling_convention": exported.calling_convention_version,
+        },
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    files[CARD] = (json.dumps(card, indent=2) + "\n").encode()
+    _replace(directory.path / "export", files)
+
+
+def load(
+    directory: Path,
+) -> tuple[Callable[["jax.Array", "jax.Array"], "jax.Array"], dict[str, Any]]:
+    """The model in an `export/`: `(xs, lengths) -> logits`, and what `export.json` says of it.
+
+    `xs` are ids int32 [B, T] or features float32 [B, T, D], `lengths` int32 [B].
+
+    Raises:
+        UserError: files that are missing or not those that were written.
+    """
+    import jax
+    from jax import export
+    from safetensors.numpy import load as read_tensors
+
+    try:
+        card = json.loads((directory / CARD).read_text())
+        files = {name: (directory / name).read_bytes() for name in (PROGRAM, WEIGHTS)}
+        digests = {name: card["sha256"][name] for name in files}
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{directory} is no export: it has no {Path(error.filename).name}"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{directory} cannot be read ({error})") from None
+    for name, content in files.items():
+        if hashlib.sha256(content).hexdigest() != digests[name]:
+            raise UserError(f"{directory / name} is damaged: its digest differs; export it again")
+    exported = export.deserialize(bytearray(files[PROGRAM]))
+    weights = jax.device_put(read_tensors(files[WEIGHTS]))
+    call = jax.jit(exported.call)
+    return lambda xs, lengths: call(weights, xs, lengths), card
+
+
+def check(directory: RunDir) -> float:
+    """The largest difference between the logits of the export and those of the checkpoint."""
+    import numpy as np
+
+    answer, card = load(directory.path / "export")
+    model, inputs, step = _model(directory)
+    if card["step"] != step:
+        raise UserError(
+            f"{directory.path / 'export'} holds step {card['step']}; the best one is {step} now: "
+            "export it again"
+        )
+    lengths = np.arange(len(inputs), dtype=np.int32) % (inputs.shape[1] + 1)
+    found, expected = (np.asarray(run(inputs, lengths)) for run in (answer, model))
+    return float(np.max(np.abs(found - expected)))
+
+
+def _model(directory: RunDir) -> tuple["Classifier", "np.ndarray", int]:
+    """The best model of a run, inputs such as it reads, and its step."""
+    import numpy as np
+    from flax import nnx
+
+    import jaxrnn
+    from experiments import models
+    from experiments.checkpoint import Checkpoints
+    from experiments.trained import best_params
+
+    config, source = directory.config(), np.random.default_rng(0)
+    try:
+        settings = config["settings"]
+        if config["task"] == "imdb":
+            from experiments.imdb import VOCABULARY
+            from experiments.text import Vocabulary
+
+            words = Vocabulary.load(directory.path / VOCABULARY).size
+            model = models.build(
+                settings, features=settings["embedding"], vocabulary=words, classes=1
+            )
+            inputs = source.integers(0, words, (16, 40)).astype(np.int32)
+        elif config["task"] == "mnist":
+            from experiments.image_batches import Reading
+            from experiments.images import CLASSES
+
+            steps, features = Reading(settings["pixels"], settings["permute"]).shape
+            model = models.build(settings, features=features, vocabulary=None, classes=CLASSES)
+            inputs = source.random((16, steps, features), np.float32)
+        else:
+            raise UserError(f"{directory.path} is a run of {config['task']}, which has no model")
+    except KeyError as missing:
+        raise UserError(f"{directory.path}/config.json lacks {missing}") from None
+    graphdef, params = nnx.split(model)
+    step, best = best_params(Checkpoints(directory.checkpoints), params, settings, print)
+    model = nnx.merge(graphdef, best)
+    if model.recurrent is not None:
+        # The one engine whose program runs on every platform.
+        model.recurrent.engine = jaxrnn.engines.scan
+    return model, inputs, step
+
+
+def _form(of: Any) -> dict[str, Any]:
+    shape = [d if isinstance(d, int) else str(d) for d in of.shape]
+    return {"dtype": str(of.dtype), "shape": shape}
+
+
+def _replace(target: Path, files: dict[str, bytes]) -> None:
+    """Write the files into a directory beside `target`, and put it in its place by a rename."""
+    partial, old = (target.with_name(f".export.{name}") for name in ("partial", "old"))
+    try:
+        for rubbish in (partial, old):
+            shutil.rmtree(rubbish, ignore_errors=True)
+        partial.mkdir()
+        for name, content in files.items():
+            with open(partial / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if target.exists():
+            os.rename(target, old)
+        os.rename(partial, target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not target.exists():
+            os.rename(old, target)
+        raise UserError(f"{target} cannot be written ({error.strerror})") from error
+
+
+if __name__ == "__main__":
+    run(main)
