@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import jax
     import numpy as np
 
-    from experiments.models import Classifier
 
 PROGRAM, WEIGHTS, CARD = "model.stablehlo", "weights.safetensors", "export.json"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -154,7 +153,7 @@ def check(directory: RunDir) -> float:
     return float(np.max(np.abs(found - expected)))
 
 
-def _model(directory: RunDir) -> tuple["Classifier", "np.ndarray", int]:
+def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
     """The best model of a run, inputs such as it reads, and its step."""
     import numpy as np
     from flax import nnx
@@ -162,6 +161,7 @@ def _model(directory: RunDir) -> tuple["Classifier", "np.ndarray", int]:
     import jaxrnn
     from experiments import models
     from experiments.checkpoint import Checkpoints
+    from experiments.ensemble import members
     from experiments.trained import best_params
 
     config, source = directory.config(), np.random.default_rng(0)
@@ -190,9 +190,10 @@ def _model(directory: RunDir) -> tuple["Classifier", "np.ndarray", int]:
     graphdef, params = nnx.split(model)
     step, best = best_params(Checkpoints(directory.checkpoints), params, settings, print)
     model = nnx.merge(graphdef, best)
-    if model.recurrent is not None:
-        # The one engine whose program runs on every platform.
-        model.recurrent.engine = jaxrnn.engines.scan
+    for member in members(model):
+        if member.recurrent is not None:
+            # The one engine whose program runs on every platform.
+            member.recurrent.engine = jaxrnn.engines.scan
     return model, inputs, step
 
 

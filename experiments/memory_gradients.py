@@ -94,8 +94,10 @@ def _recurrent(model: Classifier) -> Any:
     return model.recurrent
 
 
-def check(model: Classifier, path: str) -> None:
+def check(model: Any, path: str) -> None:
     """Raise `UserError` where a trained model has no answer from its last state."""
+    if not isinstance(model, Classifier):
+        raise UserError(f"{path} has several members; give a run of one network")
     if model.recurrent is None or model.embedding is None:
         raise UserError(f"{path} has no recurrent layer; give a run with a cell")
     if model.readout == "mean-max":

@@ -147,7 +147,7 @@ def trained_run(path: str, text: TextData, words: int, say: Say) -> Pair:
             raise UserError(
                 f"{path} has --vocabulary {settings['vocabulary']}; give one of {words}"
             )
-        untrained = models.build(
+        untrained: Any = models.build(
             settings, features=settings["embedding"], vocabulary=text.vocabulary.size, classes=1
         )
         layers = f"{settings['layers']} x " if settings["layers"] > 1 else ""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import jaxrnn
+from experiments.ensemble import Ensemble, members
 from jaxrnn import parallel
 
 Readout = Literal["last", "mean", "max", "mean-max"]
@@ -176,22 +177,27 @@ def _dropout(
 
 def build(
     settings: Mapping[str, Any], *, features: int, vocabulary: int | None, classes: int
-) -> Classifier:
-    """The classifier that flat settings describe (those of a `config.json`), freshly drawn."""
-    return Classifier(
-        jaxrnn.CELLS.get(settings["cell"]),  # "none" is none
-        vocabulary=vocabulary,
-        features=features,
-        units=settings["units"],
-        layers=settings["layers"],
-        bidirectional=settings["bidirectional"],
-        readout=settings["readout"],
-        dropout=settings["dropout"],
-        word_dropout=settings["word_dropout"],
-        hidden=settings["hidden"],
-        classes=classes,
-        rngs=nnx.Rngs(settings["seed"]),
-    )
+) -> Classifier | Ensemble:
+    """The network that flat settings describe (those of a `config.json`), freshly drawn."""
+    rngs = nnx.Rngs(settings["seed"])
+    networks = [
+        Classifier(
+            jaxrnn.CELLS.get(settings["cell"]),  # "none" is none
+            vocabulary=vocabulary,
+            features=features,
+            units=settings["units"],
+            layers=settings["layers"],
+            bidirectional=settings["bidirectional"],
+            readout=settings["readout"],
+            dropout=settings["dropout"],
+            word_dropout=settings["word_dropout"],
+            hidden=settings["hidden"],
+            classes=classes,
+            rngs=rngs,
+        )
+        for _ in range(settings.get("members", 1))
+    ]
+    return networks[0] if len(networks) == 1 else Ensemble(networks)
 
 
 class Layer(NamedTuple):
@@ -207,8 +213,11 @@ def count(tree: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(tree, nnx.Param)))
 
 
-def summary(model: Classifier, inputs: tuple[int, ...]) -> list[Layer]:
+def summary(model: Classifier | Ensemble, inputs: tuple[int, ...]) -> list[Layer]:
     """The model as a table, for inputs of this shape without the batch axis."""
+    if isinstance(model, Ensemble):
+        rows = [row for member in members(model) for row in summary(member, inputs)]
+        return [*rows, Layer(f"Mean logit of {len(model.members)}", rows[-1].output, 0)]
     steps, recurrent = inputs[0], model.recurrent
     names = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
     kind = "" if recurrent is None else names[recurrent.cell.name]

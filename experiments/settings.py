@@ -31,6 +31,8 @@ class Model:
     or both of these side by side."""
     hidden: Annotated[int, Range(0, 16384)] = 0
     """Width of a dense layer with ReLU behind the readout; 0 for none."""
+    members: Annotated[int, Range(1, 64)] = 1
+    """Networks trained side by side on the same batches; the mean of their logits answers."""
     dropout: Annotated[float, Share] = 0.0
     """Share of features dropped: of the embedding, between layers and of the readout."""
     word_dropout: Annotated[float, Share] = 0.0

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from experiments import models
+from experiments.ensemble import Ensemble
 from experiments.settings import Model, Run, Training
 
 
@@ -42,7 +43,7 @@ class Task(NamedTuple):
     name: str
     title: str
     dataset: str
-    model: models.Classifier
+    model: models.Classifier | Ensemble
     train: Part
     validation: Part
     test: Part

@@ -189,9 +189,11 @@ def make_steps(
 
     def loss(params: Any, examples: Examples, key: jax.Array) -> tuple[jax.Array, Totals]:
         logits = forward(params, examples, key)
-        sums = totals(logits, examples)
-        smooth = cross_entropy(seen(logits), examples.labels, smoothing) * examples.weights
-        return jnp.sum(smooth) / jnp.maximum(sums.weight, 1), sums
+        # Of an ensemble, [N, B, C]; their sum gives each member the gradient it would have alone.
+        members = logits if logits.ndim == 3 else logits[None]
+        sums = totals(members.mean(0), examples)
+        smooth = sum(cross_entropy(seen(m), examples.labels, smoothing) for m in members)
+        return jnp.sum(smooth * examples.weights) / jnp.maximum(sums.weight, 1), sums
 
     gradients = parallel.mean_value_and_grad(
         loss, axis, weight=lambda params, examples, key: jnp.sum(examples.weights), has_aux=True

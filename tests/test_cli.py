@@ -56,7 +56,8 @@ def test_a_mistake_is_one_line_that_names_it(args, message):
 @pytest.mark.parametrize(
     ("flag", "values"),
     [
-        ("units", "0 -1 nan"), ("layers", "0"), ("vocabulary", "3 0"), ("max-length", "0"),
+        ("units", "0 -1 nan"), ("members", "0 65"),
+        ("layers", "0"), ("vocabulary", "3 0"), ("max-length", "0"),
         ("embedding", "0"), ("batch-size", "0 -5"), ("epochs", "0"), ("patience", "0"),
         ("seed", "-1"), ("learning-rate", "0 -1 nan inf"), ("dropout", "-0.1 1 nan"),
         ("validation-fraction", "0 1 nan"), ("clip-norm", "0 nan"), ("cell", "foo"),

@@ -20,6 +20,7 @@ GARBAGE = ["", " ", "nan", "inf", "-inf", "1e400", "-1", "0", "1e6", "x", "ü", 
 
 # Small, so that a line that is right is trained in seconds.
 RIGHT = {
+    "members": ["1", "2"],
     "units": ["1", "5"], "layers": ["1", "2"], "embedding": ["1", "3"], "hidden": ["0", "3"],
     "vocabulary": ["4", "9"], "max_length": ["1", "8"], "batch_size": ["1", "32", "500"],
     "epochs": ["1", "2"], "examples": ["2", "40"], "learning_rate": ["1e-6", "0.1", "100"],
