@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from experiments.corpus import Corpus
-from experiments.order import FILLER, cut, generator, permutation, split_validation
+from experiments.order import FILLER, cut, generator, permutation, rows_to_use, split_validation
 from experiments.text import PADDING
 
 __all__ = ["FILLER", "Batch", "Batches", "best_boundaries", "split_validation"]
@@ -117,12 +117,7 @@ class Batches:
         truncate: Literal["head", "tail"] = "head",
         boundaries: tuple[int, ...] | None = None,
     ) -> None:
-        n = len(corpus.labels)
-        rows = np.arange(n) if rows is None else np.asarray(rows, np.int64)
-        if not rows.size or rows.min() < 0 or rows.max() >= n:
-            raise ValueError(f"rows are {rows}; give numbers from 0 to {n - 1}, at least one")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; give at least 1")
+        self._rows = rows_to_use(rows, len(corpus.labels), batch_size)
         if truncate not in ("head", "tail"):
             raise ValueError(f"truncate is {truncate!r}; give 'head' or 'tail'")
         if boundaries is None:
@@ -130,7 +125,6 @@ class Batches:
         if boundaries != tuple(sorted(set(boundaries))) or boundaries[-1:] != (max_length,):
             raise ValueError(f"boundaries are {boundaries}; let them rise to {max_length}")
         self.corpus, self.batch_size, self.boundaries = corpus, batch_size, boundaries
-        self._rows = rows
         # Something to look up even where all texts are empty.
         self._tokens = corpus.tokens if corpus.tokens.size else np.zeros(1, np.int32)
         self._lengths = np.minimum(corpus.lengths, max_length)

@@ -110,7 +110,7 @@ def _one_line(box: str) -> str:
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command's `main` and exit with its status; a `UserError` is one line and status 2."""
+    """Run a command's `main` and exit with its status; a mistake is one line and status 2."""
     try:
         code = main() or 0
     except UserError as mistake:
@@ -123,4 +123,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         # The reader (`| head`) has gone; leave without Python's own complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except OSError as mistake:
+        # A full disk, a name too long for the file system: whatever no command could foresee.
+        where = f"{mistake.filename}: " if mistake.filename else ""
+        print(f"error: {where}{mistake.strerror or mistake}", file=sys.stderr)
+        code = 2
     sys.exit(code)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.images import SIDE, Images
-from experiments.order import FILLER, cut, generator, permutation, uniform
+from experiments.order import FILLER, cut, generator, permutation, rows_to_use, uniform
 
 # Which word of the key the generator gets, out of reach of any epoch and of the split.
 _ORDER = 2**64 - 2
@@ -100,17 +100,11 @@ class ImageBatches:
         reading: Reading,
         shift: int = 0,
     ) -> None:
-        n = len(images.labels)
-        rows = np.arange(n) if rows is None else np.asarray(rows, np.int64)
-        if not rows.size or rows.min() < 0 or rows.max() >= n:
-            raise ValueError(f"rows are {rows}; give numbers from 0 to {n - 1}, at least one")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; give at least 1")
+        self._rows = rows_to_use(rows, len(images.labels), batch_size)
         if shift < 0:
             raise ValueError(f"shift is {shift}; give at least 0")
         self.images, self.batch_size, self.reading = images, batch_size, reading
         self.shift = shift
-        self._rows = rows
         self._last: tuple[tuple[int, int], Plan] | None = None
 
     @property

@@ -18,7 +18,9 @@ from experiments.cli import Range, UserError, parse, path, run
 from experiments.outdir import OutDir
 from experiments.settings import Positive
 
-SHORTEST = 4  # lag: of adding, two steps in each half; of copy, more than are shown
+# Lags. Of adding, two steps in each half; of copy, more than are shown. The states of longer ones
+# fill the memory.
+SHORTEST, LONGEST = 4, 10_000
 WORDS = 10_000  # ids, as `experiments.imdb` has by default
 Cell = Literal["rnn", "lstm", "gru"]
 Seed = Annotated[int, Range(0, 2**31 - 1)]
@@ -164,9 +166,9 @@ def _span(settings: Span) -> None:
         if not getattr(settings, name):
             raise UserError(f"--{name} is empty; give at least one")
     for length in settings.lengths:
-        if not SHORTEST <= length <= 10**5:
+        if not SHORTEST <= length <= LONGEST:
             raise UserError(
-                f"--lengths holds {length}; give numbers at least {SHORTEST} and at most 100000"
+                f"--lengths holds {length}; give numbers at least {SHORTEST} and at most {LONGEST}"
             )
     out = OutDir(settings.out or f"runs/memory-span-seed{settings.seed}")
     out.check()

@@ -27,6 +27,7 @@ import jaxrnn
 SYMBOLS, SHOWN = 8, 2
 CHECK_EVERY = 25
 EXAMPLES = 1000  # of which the error is a mean; others than it was trained on
+AT_ONCE = 100  # of them: the states of 1000 over 10,000 steps would be gigabytes
 
 RATES = {
     "adding": {"rnn": (0.003, 0.001), "lstm": (0.01, 0.02), "gru": (0.01, 0.02)},
@@ -145,20 +146,24 @@ def train(task: str, name: str, length: int, rate: float, plan: Plan) -> Row:
     weights = layer, glorot(of_dense, (units, problem.outputs)), jnp.zeros(problem.outputs)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
-    def measure(how: Measure, weights: Any, key: jax.Array, size: int) -> jax.Array:
+    def measure(how: Measure, weights: Any, xs: jax.Array, answers: jax.Array) -> jax.Array:
         layer, matrix, offset = weights
-        xs, answers = problem.batch(key, length, size)
         _, hs = jaxrnn.unroll(cell, layer, xs)
         return how(hs, lambda h: h @ matrix + offset, answers)
 
     @jax.jit
     def step(weights: Any, opt_state: Any, n: int) -> tuple[Any, Any]:
-        draw = jax.random.fold_in(of_steps, n)
-        gradient = jax.grad(lambda w: measure(problem.loss, w, draw, plan.batch_size))(weights)
+        batch = problem.batch(jax.random.fold_in(of_steps, n), length, plan.batch_size)
+        gradient = jax.grad(lambda w: measure(problem.loss, w, *batch))(weights)
         updates, opt_state = optimizer.update(gradient, opt_state)
         return optax.apply_updates(weights, updates), opt_state
 
-    test = jax.jit(lambda weights: measure(problem.error, weights, of_test, EXAMPLES))
+    @jax.jit
+    def test(weights: Any) -> jax.Array:
+        examples = problem.batch(of_test, length, EXAMPLES)
+        parts = jax.tree.map(lambda a: a.reshape(-1, AT_ONCE, *a.shape[1:]), examples)
+        return jnp.mean(jax.lax.map(lambda part: measure(problem.error, weights, *part), parts))
+
     opt_state, done, error = optimizer.init(weights), 0, float(test(weights))
     enough = problem.baseline / 10
     while done < plan.steps and not error < enough:

@@ -97,6 +97,26 @@ def test_a_user_error_is_one_line_and_status_2(capsys):
     assert capsys.readouterr().err == "error: this is wrong; do that\n"
 
 
+def test_what_the_system_refuses_is_one_line_too(capsys, tmp_path):
+    """A name longer than any file system takes; a disk that is full."""
+    from experiments import predict
+
+    def full() -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "x.png"))
+
+    for main, message in (
+        (lambda: predict.main(["x" * 300, "good"]), "File name too long"),
+        (full, f"{tmp_path / 'x.png'}: No space left on device"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            run(main)
+        error = capsys.readouterr().err
+        assert stop.value.code == 2
+        assert error.startswith("error: ")
+        assert message in error
+        assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_answers_without_importing_jax(command):
     code = (

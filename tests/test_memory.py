@@ -363,6 +363,7 @@ def test_a_finished_run_is_looked_at(tmp_path, capsys):
         (["sequence", "--epochs", "0"], "--epochs is 0"),
         (["sequence", "--learning-rate", "nan"], "--learning-rate is nan"),
         (["span", "--lengths", "10", "3"], "--lengths holds 3; give numbers at least 4"),
+        (["span", "--lengths", "10001"], "--lengths holds 10001; .* at most 10000"),
         (["span", "--lengths"], "--lengths"),
         (["span", "--tasks", "sorting"], "sorting"),
         (["span", "--steps", "-1"], "--steps is -1"),
