@@ -40,7 +40,7 @@ class Settings:
     example: python -m experiments.imdb --cell gru --units 64 --run-dir runs/gru64
     """
 
-    recipe: Literal["lstm", "simple", "stacked", "pooled"] | None = None
+    recipe: Literal["lstm", "simple", "stacked", "pooled", "best"] | None = None
     """Begin with the settings of a tutorial; any other flag overrides them."""
     config: Annotated[str | None, path("none", metavar="FILE")] = None
     """Begin with the settings of a run, its config.json; any other flag overrides them."""
@@ -58,6 +58,8 @@ def lstm() -> Settings:
     """LSTM(32) on 500 steps, the tutorial's model; the defaults.
 
     python -m experiments.imdb --recipe lstm
+
+    2 minutes; best validation accuracy 0.887, test 0.872.
     """
     return Settings(recipe="lstm")
 
@@ -66,14 +68,22 @@ def simple() -> Settings:
     """SimpleRNN(32) on 500 steps, the tutorial's model.
 
     python -m experiments.imdb --recipe simple
+
+    1 minute; best validation accuracy 0.885, test 0.871.
     """
     return Settings(recipe="simple", model=Model(cell="rnn", dropout=0.5, word_dropout=0.1))
 
 
 def stacked() -> Settings:
-    """Two SimpleRNN layers of 64 on 80 steps, batches of 1024: 1,018,881 parameters.
+    """Two SimpleRNN layers of 64 on 80 steps, as the tutorial trains them: 1,018,881 parameters.
 
     python -m experiments.imdb --recipe stacked
+
+    2 minutes; best validation accuracy 0.79, for Adam is not done after 20 epochs at this rate.
+    In both directions, with smaller batches and more dropout it is 0.847, also in 2 minutes:
+
+    python -m experiments.imdb --recipe stacked --bidirectional --readout mean-max --batch-size 128
+        --learning-rate 0.001 --schedule cosine --average 0.995 --dropout 0.5 --word-dropout 0.3
     """
     return Settings(
         recipe="stacked",
@@ -96,22 +106,55 @@ def pooled() -> Settings:
     The baseline that every recurrent model must beat.
 
     python -m experiments.imdb --recipe pooled
+
+    Half a minute; best validation accuracy 0.883, test 0.882.
     """
     return Settings(
         recipe="pooled",
-        text=Text(max_length=256, embedding=16, truncate="tail"),
-        model=Model(cell="none", hidden=16),
+        text=Text(max_length=256, embedding=16, validation_fraction=0.1),
+        model=Model(cell="none", hidden=16, dropout=0.3, word_dropout=0.3),
         training=Training(
             batch_size=512,
             epochs=40,
             optimizer="adam",
-            learning_rate=0.001,
+            learning_rate=0.01,
+            epsilon=1e-4,
             schedule="constant",
-            patience=40,
+            average=0.99,
+            patience=10,
+        ),
+    )
+
+
+def best() -> Settings:
+    """Five bidirectional GRUs side by side, reading out mean and maximum.
+
+    python -m experiments.imdb --recipe best
+    """
+    return Settings(
+        recipe="best",
+        text=Text(vocabulary=30000, embedding=100, validation_fraction=0.05),
+        model=Model(
+            cell="gru",
+            units=64,
+            bidirectional=True,
+            readout="mean-max",
+            members=5,
+            dropout=0.5,
+            word_dropout=0.3,
+        ),
+        training=Training(
+            batch_size=64,
+            epochs=6,
+            optimizer="adam",
+            learning_rate=0.005,
+            epsilon=2e-4,
+            average=0.995,
+            patience=6,
         ),
     )
 
 
 RECIPES: dict[str, Callable[[], Settings]] = {
-    recipe.__name__: recipe for recipe in (lstm, simple, stacked, pooled)
+    recipe.__name__: recipe for recipe in (lstm, simple, stacked, pooled, best)
 }

@@ -74,7 +74,7 @@ def test_every_number_of_imdb_has_bounds(flag, values):
 
 
 def test_flags_override_a_recipe():
-    assert set(RECIPES) == {"lstm", "simple", "stacked", "pooled"}
+    assert set(RECIPES) == {"lstm", "simple", "stacked", "pooled", "best"}
     for name, recipe in RECIPES.items():
         assert parse(Imdb, ["--recipe", name], default=recipe()) == recipe()
         assert recipe().recipe == name
