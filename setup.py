@@ -16,6 +16,7 @@ class BuildKernels(build_ext):
     """Builds a plain shared library: it is loaded by ctypes and has no Python in it."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Adds the headers of XLA's interface, which come with jax."""
         import jax.ffi
 
         ext.include_dirs.append(jax.ffi.include_dir())
@@ -27,6 +28,7 @@ class BuildKernels(build_ext):
         super().run()
 
     def get_export_symbols(self, ext: Extension) -> list[str]:
+        """No PyInit."""
         return []
 
 
@@ -38,8 +40,14 @@ setup(
             sources=[str(path) for path in sorted(KERNELS.glob("*.cc"))],
             depends=[str(path) for path in sorted(KERNELS.glob("*.h"))],
             # No flag names a machine: the vector width is chosen when the library runs.
-            extra_compile_args=["-O3", "-std=c++17", "-fno-math-errno", "-ffp-contract=fast",
-                                "-fvisibility=hidden", "-g0"],  # fmt: skip
+            extra_compile_args=[
+                "-O3",
+                "-std=c++17",
+                "-fno-math-errno",
+                "-ffp-contract=fast",
+                "-fvisibility=hidden",
+                "-g0",
+            ],
             language="c++",
             optional=True,
         )

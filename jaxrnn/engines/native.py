@@ -6,27 +6,27 @@ cost more at small sizes), and sums the weights' gradients while what is summed 
 Rows are sorted by length, so padding is not computed. Results do not depend on the number of
 threads.
 
-The kernels are compiled when the package is installed (`engines/kernels`). `why_not` says why
-they cannot be used, if so.
+The kernels are compiled when the package is installed (`engines/kernels`).
 """
 
-import ctypes
 import functools
-import importlib.util
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn.cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
+from jaxrnn.engines.library import why_not
+from jaxrnn.engines.reverse_mode import no_derivative, reverse_mode_only
 
 CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
 DTYPES = ("float32", "float64")
 VECTORS = ("widest", "portable", "avx2", "avx512")
+EXPLICIT = AxisType.Explicit
+KEEP_BYTES, KEEP_FEATURES = 1 << 24, 192
 
 
 class _Options(NamedTuple):
@@ -35,6 +35,7 @@ class _Options(NamedTuple):
     batch_major: bool
     vectors: str
     threads: int
+    keep_gates: bool | None
 
     def attributes(self) -> dict[str, Any]:
         return {
@@ -46,25 +47,6 @@ class _Options(NamedTuple):
         }
 
 
-@functools.cache
-def why_not() -> str:
-    """Why the kernels cannot be used here; empty when they can."""
-    spec = importlib.util.find_spec("jaxrnn.engines._kernels")
-    if spec is None or spec.origin is None:
-        return (
-            "the kernels were not compiled: install jaxrnn again where there is a C++ compiler "
-            "(pip install -v says what failed)"
-        )
-    try:
-        library = ctypes.CDLL(spec.origin)
-        for name in ("jaxrnn_forward", "jaxrnn_backward"):
-            capsule = jax.ffi.pycapsule(getattr(library, name))
-            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
-    except Exception as error:
-        return f"the kernels were compiled for another jax or machine: {error}"
-    return ""
-
-
 def check(cell: Cell, dtype: Any) -> None:
     """Raise unless the kernels can run this cell in this dtype here."""
     instead = "use engine=jaxrnn.engines.scan"
@@ -73,7 +55,7 @@ def check(cell: Cell, dtype: Any) -> None:
     if str(dtype) not in DTYPES:
         raise TypeError(f"the native engine runs {' and '.join(DTYPES)}, not {dtype}; {instead}")
     if why_not():
-        raise RuntimeError(f"the native engine is not available: {why_not()}; {instead}")
+        raise RuntimeError(f"the native engine cannot run: {why_not()}; {instead}")
 
 
 def native(
@@ -87,19 +69,23 @@ def native(
     reverse: bool,
     vectors: str = "widest",
     threads: int = 0,
+    keep_gates: bool | None = None,
 ) -> tuple[AnyState, Float[Array, "T *batch H"]]:
     """Run `cell` over the leading axis of `xs`, as `engines.scan` does.
 
     Args:
         vectors: "portable", "avx2", "avx512", or the widest that the processor has.
         threads: at most so many of the runtime's threads; all of them when 0.
+        keep_gates: write the gates for the backward pass, or compute them anew there; what is
+            faster at the size when not given. Kept, they take four times the memory of the
+            outputs (SimpleRNN keeps none).
 
     Raises:
         ValueError: another cell than `SimpleRNN`, `LSTM` and `GRU`.
         TypeError: weights that are not float32 or float64; forward-mode differentiation.
         RuntimeError: the kernels are not available.
     """
-    options = _Options(cell, reverse, False, vectors, threads)
+    options = _Options(cell, reverse, False, vectors, threads, keep_gates)
     return _run(options, params, xs, state, lengths, resets)
 
 
@@ -114,8 +100,9 @@ def _batch_major(
     reverse: bool,
     vectors: str = "widest",
     threads: int = 0,
+    keep_gates: bool | None = None,
 ) -> tuple[AnyState, Float[Array, "*batch T H"]]:
-    options = _Options(cell, reverse, True, vectors, threads)
+    options = _Options(cell, reverse, True, vectors, threads, keep_gates)
     return _run(options, params, xs, state, lengths, resets)
 
 
@@ -127,7 +114,29 @@ def _run(
     options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
 ) -> tuple[AnyState, Array]:
     check(options.cell, params.wx.dtype)
-    return _jitted(options, params, xs, state, lengths, resets)
+    mesh = jax.typeof(xs).sharding.mesh
+    explicit = {n for n, t in zip(mesh.axis_names, mesh.axis_types, strict=True) if t is EXPLICIT}
+    if not explicit:
+        return _jitted(options, params, xs, state, lengths, resets)
+    # Types say how the batch lies on the devices, and no rule says what a call does with them:
+    # every device runs its own part.
+    batch = list(jax.typeof(xs).sharding.spec)
+    del batch[-2 if options.batch_major else 0], batch[-1]
+    rows, time = PartitionSpec(*batch), len(batch) if options.batch_major else 0
+    sequence = PartitionSpec(*batch[:time], None, *batch[time:])
+    specs = (
+        jax.tree.map(lambda _: PartitionSpec(), params),
+        PartitionSpec(*sequence, None),
+        jax.tree.map(lambda _: PartitionSpec(*rows, None), state),
+        None if lengths is None else rows,
+        None if resets is None else sequence,
+    )
+    args = jax.tree.map(jax.sharding.reshard, (params, xs, state, lengths, resets), specs)
+    run = jax.shard_map(
+        functools.partial(_jitted, options), mesh=mesh, axis_names=explicit, in_specs=specs,
+        out_specs=(specs[2], specs[1]),
+    )  # fmt: skip
+    return run(*args)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -155,7 +164,9 @@ def _jitted(
     )
     lengths = jnp.zeros(0, jnp.int32) if lengths is None else lengths.reshape(size)
     resets = jnp.zeros((0, 0), jnp.bool_) if resets is None else resets.reshape(lead)
-    args, (lengths, resets) = _varying_alike((jax.tree.map(_reverse_mode_only, args), (lengths, resets)))
+    args, (lengths, resets) = _varying_alike(
+        (jax.tree.map(reverse_mode_only, args), (lengths, resets))
+    )
     hs, *end = _sequence(options, args, lengths, resets)
     fields = [field.reshape(*batch, units) for field in end[: len(state)]]
     return options.cell.state(*fields), hs.reshape(*xs.shape[:-1], units)
@@ -174,7 +185,7 @@ def _sequence_fwd(options: _Options, args: Any, lengths: Any, resets: Any) -> An
 
 def _sequence_bwd(options: _Options, kept: Any, cotangents: Any) -> Any:
     args, *rest = kept
-    operands = _varying_alike((*args, *rest, *cotangents))
+    operands = _varying_alike(jax.tree.map(no_derivative, (*args, *rest, *cotangents)))
     results = [_like(a, a.shape, operands[0]) for a in args]
     return tuple(_call("jaxrnn_backward", results, options, operands)), None, None
 
@@ -190,9 +201,25 @@ def _forward(options: _Options, args: Any, lengths: Any, resets: Any, keep: bool
         _like(h, h.shape, xs),
         _like(c, c.shape, xs),
         _like(c, sequence if keep and c.size else (0, 0, 0), xs),
-        _like(c, (0, 0, 0), xs),
+        _like(c, _gates_shape(options, xs, h) if keep else (0, 0, 0), xs),
     ]
     return _call("jaxrnn_forward", results, options, (*args, lengths, resets))
+
+
+def _gates_shape(options: _Options, xs: Any, h: Any) -> tuple[int, int, int]:
+    """Of the gates that are kept for the backward pass; empty when it computes them anew.
+
+    A row's gates cost D + H products each to compute, and the same to write whatever D and H are.
+    Large arrays cost more: every page of them is new in every call.
+    """
+    if options.cell is SimpleRNN:
+        return (0, 0, 0)
+    shape = (*xs.shape[:-1], 4 * h.shape[-1])
+    keep = options.keep_gates
+    if keep is None:
+        small = np.prod(shape) * h.dtype.itemsize <= KEEP_BYTES
+        keep = small or xs.shape[-1] + h.shape[-1] >= KEEP_FEATURES
+    return shape if keep else (0, 0, 0)
 
 
 def _call(name: str, results: Any, options: _Options, operands: Any) -> Any:
@@ -220,29 +247,3 @@ def _varying_alike(tree: Any) -> Any:
         return jax.lax.pcast(a, missing, to="varying") if missing else a
 
     return jax.tree.map(vary, tree)
-
-
-@jax.custom_jvp
-def _reverse_mode_only(x: Array) -> Array:
-    """The identity; its tangent is one that can be transposed and never computed."""
-    return x
-
-
-@_reverse_mode_only.defjvp
-def _reverse_mode_only_jvp(primals: Any, tangents: Any) -> Any:
-    return primals[0], _tangent.bind(tangents[0])
-
-
-def _refuse(*_: Any, **__: Any) -> Any:
-    raise TypeError(
-        "the native engine has no forward-mode derivative (jvp, jacfwd, hessian); "
-        "use engine=jaxrnn.engines.scan"
-    )
-
-
-_tangent = Primitive("jaxrnn_native_tangent")
-_tangent.def_impl(_refuse)
-_tangent.def_abstract_eval(lambda x: x)
-ad.deflinear2(_tangent, lambda cotangent, _: [cotangent])
-batching.defvectorized(_tangent)
-mlir.register_lowering(_tangent, _refuse)
