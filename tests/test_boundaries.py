@@ -15,7 +15,7 @@ LIBRARY = {
     "cells": {"jax", "jaxtyping"},
     "engines/__init__": {"engines.choose", "engines.native", "engines.scan"},
     "engines/choose": {"cells", "engines.library", "engines.native", "engines.scan", "jax"},
-    "engines/library": {"jax", "ctypes", "importlib"},
+    "engines/library": {"jax", "ctypes", "importlib", "pathlib", "re"},
     "engines/native": {
         "cells",
         "engines.library",

@@ -263,20 +263,32 @@ def test_it_is_chosen_on_a_cpu():
     assert jaxrnn.engines.choose(jaxrnn.LSTM, jnp.dtype("float32")) is native
 
 
+@pytest.fixture
+def reload(monkeypatch):
+    """Loads the library anew in here, and once more behind it."""
+    library.load.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    library.load.cache_clear()
+
+
 @pytest.mark.parametrize("broken", ["missing", "unreadable"])
-def test_without_the_kernels_the_scan_runs_and_says_why(monkeypatch, tmp_path, broken):
+def test_without_the_kernels_the_scan_runs_and_says_why(reload, tmp_path, broken):
     path = tmp_path / "_kernels.so"
     path.write_text("no library")
-    spec = (
-        None if broken == "missing" else importlib.machinery.ModuleSpec("k", None, origin=str(path))
-    )
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    library.load.cache_clear()
-    try:
-        assert ("not compiled" if spec is None else "another jax") in library.why_not()
-        assert jaxrnn.engines.available()["native"] == library.why_not()
-        assert jaxrnn.engines.choose(jaxrnn.LSTM, jnp.dtype("float32")) is scan
-        with pytest.raises(RuntimeError, match=r"engine=jaxrnn\.engines\.scan"):
-            jaxrnn.unroll(jaxrnn.LSTM, random_params(jaxrnn.LSTM), random_xs(), engine=native)
-    finally:
-        library.load.cache_clear()
+    spec = importlib.machinery.ModuleSpec("_kernels", None, origin=str(path))
+    reload.setattr(importlib.util, "find_spec", lambda _: None if broken == "missing" else spec)
+    reason = "were not compiled" if broken == "missing" else "cannot be loaded"
+    assert reason in library.why_not()
+    assert jaxrnn.engines.available()["native"] == library.why_not()
+    assert jaxrnn.engines.choose(jaxrnn.LSTM, jnp.dtype("float32")) is scan
+    with pytest.raises(RuntimeError, match=r"engine=jaxrnn\.engines\.scan"):
+        jaxrnn.unroll(jaxrnn.LSTM, random_params(jaxrnn.LSTM), random_xs(), engine=native)
+
+
+@compiled
+def test_kernels_of_a_newer_jax_are_refused(reload):
+    """XLA's own refusal would come when its backend starts, and stop that."""
+    assert library.interface() > 0
+    reload.setattr(library, "interface", lambda: 0)
+    assert "upgrade jax" in library.why_not()

@@ -3,6 +3,8 @@
 import ctypes
 import functools
 import importlib.util
+import pathlib
+import re
 
 import jax
 
@@ -20,12 +22,30 @@ def load() -> ctypes.CDLL | str:
         )
     try:
         library = ctypes.CDLL(spec.origin)
+        wanted, found = library.jaxrnn_interface(), interface()
+        if wanted > found:
+            # XLA would refuse this too, but only when it starts, and then not start at all.
+            return (
+                f"its kernels were compiled for version {wanted} of XLA's interface and jax "
+                f"{jax.__version__} has {found}; upgrade jax, or install jaxrnn again with "
+                "pip install --no-build-isolation"
+            )
         for name in TARGETS:
             capsule = jax.ffi.pycapsule(getattr(library, name))
             jax.ffi.register_ffi_target(name, capsule, platform="cpu")
-    except Exception as error:
-        return f"its kernels were compiled for another jax or another machine: {error}"
+    except (OSError, AttributeError) as error:
+        return f"its kernels cannot be loaded: {error}"
     return library
+
+
+def interface() -> int:
+    """The version of XLA's interface that this jax has, 1000 x major + minor, from its headers."""
+    header = pathlib.Path(jax.ffi.include_dir(), "xla/ffi/api/c_api.h").read_text()
+    major, minor = (
+        int(re.search(rf"#define XLA_FFI_API_{part} (\d+)", header)[1])  # type: ignore[index]
+        for part in ("MAJOR", "MINOR")
+    )
+    return 1000 * major + minor
 
 
 def why_not() -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn.cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
@@ -231,7 +231,11 @@ def _call(name: str, results: Any, options: _Options, operands: Any) -> Any:
 
 
 def _like(array: Any, shape: tuple[int, ...], varying: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, array.dtype, manual_axis_type=jax.typeof(varying).mat)
+    """A result of `array`'s dtype that varies over the mesh as `varying` does."""
+    of = jax.typeof(varying)
+    mesh = of.sharding.mesh
+    sharding = None if mesh.empty else NamedSharding(mesh, PartitionSpec(*[None] * len(shape)))
+    return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding, manual_axis_type=of.mat)
 
 
 def _varying_alike(tree: Any) -> Any:
