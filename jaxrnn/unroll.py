@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxrnn.cells import AnyState, Cell, Params, accumulation_dtype
-from jaxrnn.engines import scan
+from jaxrnn.engines import choose
 
 
 def unroll(
@@ -68,17 +68,21 @@ def unroll(
         lengths = _checked_lengths(lengths, batch, steps)
     if resets is not None:
         resets = _checked_resets(resets, (steps, *batch) if time_major else (*batch, steps))
-    if not time_major:
-        xs = jnp.moveaxis(xs, -2, 0)
-        resets = None if resets is None else jnp.moveaxis(resets, -1, 0)
     state = (
-        _zero_state(cell, params, xs)
+        _zero_state(cell, params, xs, 0 if time_major else -2)
         if state is None
         else _checked_state(cell, params, state, batch)
     )
-    run = scan if engine is None else engine
-    state, hs = run(cell, params, xs, state, lengths=lengths, resets=resets, reverse=reverse)
-    return state, hs if time_major else jnp.moveaxis(hs, 0, -2)
+    run = choose(cell, params.wx.dtype) if engine is None else engine
+    options = {"lengths": lengths, "resets": resets, "reverse": reverse}
+    if time_major:
+        return run(cell, params, xs, state, **options)
+    # An engine that reads batches as they lie saves two copies of all data.
+    if (batch_major := getattr(run, "batch_major", None)) is not None:
+        return batch_major(cell, params, xs, state, **options)
+    options["resets"] = None if resets is None else jnp.moveaxis(resets, -1, 0)
+    state, hs = run(cell, params, jnp.moveaxis(xs, -2, 0), state, **options)
+    return state, jnp.moveaxis(hs, 0, -2)
 
 
 def check_params(cell: Cell, params: Params) -> None:
@@ -97,13 +101,15 @@ def check_params(cell: Cell, params: Params) -> None:
         raise ValueError(f"bh has shape {params.bh.shape}; {cell.name} has no recurrent bias")
 
 
-def _zero_state(cell: Cell, params: Params, xs: Array) -> AnyState:
+def _zero_state(cell: Cell, params: Params, xs: Array, time_axis: int) -> AnyState:
     """Zeros that vary over the mesh as the inputs do.
 
     Inside `shard_map` and on Explicit meshes a scan's carry must have the type that its body
     gives back; plain `jnp.zeros` has not. The product's values are never used, so it costs nothing.
     """
-    first = jnp.sum(xs[:1], axis=0).astype(params.wx.dtype)
+    first = jnp.sum(xs[:1] if time_axis == 0 else xs[..., :1, :], axis=time_axis).astype(
+        params.wx.dtype
+    )
     zeros = jnp.zeros_like(
         (first @ params.wx)[..., : params.wh.shape[0]], dtype=accumulation_dtype(params.wh.dtype)
     )

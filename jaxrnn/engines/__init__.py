@@ -1,5 +1,7 @@
 """The ways of running a recurrence: one file each, one signature, passed as values."""
 
+from jaxrnn.engines.choose import available, choose
+from jaxrnn.engines.native import native
 from jaxrnn.engines.scan import scan
 
-__all__ = ["scan"]
+__all__ = ["available", "choose", "native", "scan"]

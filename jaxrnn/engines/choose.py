@@ -1,0 +1,31 @@
+"""Which engine runs when none is asked for."""
+
+from typing import Any
+
+import jax
+
+from jaxrnn.cells import Cell
+from jaxrnn.engines.library import why_not
+from jaxrnn.engines.native import CELLS, DTYPES, native
+from jaxrnn.engines.scan import scan
+
+
+def available() -> dict[str, str]:
+    """For every engine why it cannot run here; an empty string where it can.
+
+    >>> available()["scan"]
+    ''
+    """
+    where = "" if jax.default_backend() == "cpu" else "it runs on CPUs; JAX's default is another"
+    return {"scan": "", "native": where or why_not()}
+
+
+def choose(cell: Cell, dtype: Any) -> Any:
+    """The engine for weights of this dtype, where `unroll` is given none.
+
+    On a CPU `native`, when it was compiled and has a kernel for the cell (SimpleRNN, LSTM, GRU in
+    float32 or float64): it was faster than `scan` at every size measured. Otherwise `scan`.
+    """
+    if cell in CELLS and str(dtype) in DTYPES and not available()["native"]:
+        return native
+    return scan

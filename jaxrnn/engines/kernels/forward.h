@@ -1,0 +1,119 @@
+// The forward pass: every part of the batch runs through all its steps by itself.
+
+template <class T>
+struct ForwardMemory {  // of one part
+  long rows, a_stride, z_stride, stride, steps;
+  T *a, *z, *h, *c;
+  long h_stride;
+};
+
+template <class T, class Cell>
+void forward_part(const Job<T>& job, const Weights<T, Cell>& weights, const T* bias, Part part,
+                  const ForwardMemory<T>& m) {
+  const long D = job.inputs, H = job.units, S = job.steps, R = part.end - part.begin;
+  const long* const sequence = job.seq_row;
+  for (long i = 0; i < R; ++i) {
+    const long r = part.begin + i;
+    clear_row(m.h + i * m.h_stride, m.stride);
+    copy_row(job.h0 + job.h0_row[r] * H, m.h + i * m.h_stride, H);
+    if (!Cell::has_c) continue;
+    clear_row(m.c + i * m.stride, m.stride);
+    copy_row(job.c0 + job.c0_row[r] * H, m.c + i * m.stride, H);
+  }
+  long first[kMostSteps], count[kMostSteps];
+  for (long s0 = 0; s0 < S; s0 += m.steps) {
+    const long steps = S - s0 < m.steps ? S - s0 : m.steps;
+    long samples = 0;
+    for (long s = 0; s < steps; ++s) {
+      const long t = job.reverse ? S - 1 - (s0 + s) : s0 + s;
+      first[s] = samples;
+      count[s] = running(job, part, t);
+      for (long i = 0; i < count[s]; ++i)
+        copy_row(job.xs + (job.x_row[part.begin + i] + t * job.stride) * D,
+                 m.a + (samples + i) * m.a_stride, D);
+      samples += count[s];
+    }
+    for (int k = 0; k < weights.of_input; ++k) {
+      const Term<T>& term = weights.term[k];
+      product<T>(samples, m.a, m.a_stride, term.w, m.z + term.block * m.stride, m.z_stride,
+                 term.init, bias + term.block * m.stride);
+    }
+    for (long s = 0; s < steps; ++s) {
+      const long t = job.reverse ? S - 1 - (s0 + s) : s0 + s;
+      for (long i = 0; job.resets && i < count[s]; ++i) {
+        if (!job.resets[job.reset_row[part.begin + i] + t * job.stride]) continue;
+        clear_row(m.h + i * m.h_stride, m.stride);
+        if (Cell::has_c) clear_row(m.c + i * m.stride, m.stride);
+      }
+      // A few rows at a time, so that their pre-activations are still near when they are used;
+      // but all of them where every further pass over the weights would fetch them from afar.
+      const long few = weights.of_input ? R : kFew;
+      for (long i0 = 0; i0 < count[s]; i0 += few) {
+        const long rows = count[s] - i0 < few ? count[s] - i0 : few;
+        T* z = m.z + (weights.of_input ? first[s] + i0 : 0) * m.z_stride;
+        for (int k = weights.of_input; k < weights.terms; ++k) {
+          const Term<T>& term = weights.term[k];
+          const T* a = term.from >= D ? m.h + i0 * m.h_stride + (term.from - D)
+                                      : m.a + i0 * m.a_stride + term.from;
+          product<T>(rows, a, term.from >= D ? m.h_stride : m.a_stride, term.w,
+                     z + term.block * m.stride, m.z_stride, term.init,
+                     bias + term.block * m.stride);
+        }
+        for (long j = 0; j < rows; ++j) {
+          const long i = i0 + j, row = sequence[part.begin + i] + t * job.stride;
+          T *h = m.h + i * m.h_stride, *c = m.c + i * m.stride, *zj = z + j * m.z_stride;
+          if (job.gates) Cell::template forward<T, true>(zj, m.stride, h, c);
+          else Cell::template forward<T, false>(zj, m.stride, h, c);
+          copy_row(h, job.hs + row * H, H);
+          if (Cell::has_c && job.cs) copy_row(c, job.cs + row * H, H);
+          for (long g = 0; job.gates && g < Cell::blocks; ++g)
+            copy_row(zj + g * m.stride, job.gates + (row * Cell::blocks + g) * H, H);
+        }
+      }
+      for (long i = count[s]; i < R; ++i)
+        clear_row(job.hs + (sequence[part.begin + i] + t * job.stride) * H, H);
+    }
+  }
+  for (long i = 0; i < R; ++i) {
+    const long r = job.state_row[part.begin + i];
+    copy_row(m.h + i * m.h_stride, job.ht + r * H, H);
+    if (Cell::has_c) copy_row(m.c + i * m.stride, job.ct + r * H, H);
+  }
+}
+
+template <class T, class Cell>
+void run_forward(const Job<T>& job, Team& team) {
+  const long D = job.inputs, H = job.units, stride = whole<T>(H);
+  const bool split = (D + H) * Cell::gates * stride * sizeof(T) > kNear;
+  Weights<T, Cell> weights(job, split);
+  Buffer<T> packed(weights.size()), bias(Cell::blocks * stride);
+  weights.pack(job, packed, team);
+  pack_bias<T, Cell>(job, bias);
+
+  Part part[kMostParts];
+  const long parts = cut(job, parts_wanted(job, team, split), part);
+  ForwardMemory<T> m;
+  m.stride = stride;
+  m.steps = split ? kMostSteps : 1;
+  m.a_stride = D + stride + lanes<T>;
+  m.z_stride = Cell::blocks * stride + lanes<T>;
+  m.h_stride = split ? stride + lanes<T> : m.a_stride;
+  // One block of memory for every part: a, z, h (with a, when not split) and c.
+  long at[kMostParts + 1];
+  at[0] = 0;
+  for (long i = 0; i < parts; ++i) {
+    const long R = part[i].end - part[i].begin, z_rows = split ? R * m.steps : kFew;
+    at[i + 1] = at[i] + R * m.steps * m.a_stride + z_rows * m.z_stride +
+                (split ? R * m.h_stride : 0) + R * stride + 4 * kLine;
+  }
+  Buffer<T> memory(at[parts]);
+  team.run(parts, [&](long i) {
+    ForwardMemory<T> own = m;
+    const long R = part[i].end - part[i].begin;
+    own.a = memory + at[i];
+    own.z = own.a + R * m.steps * m.a_stride;
+    own.c = own.z + (split ? R * m.steps : kFew) * m.z_stride;
+    own.h = split ? own.c + R * stride : own.a + D;
+    forward_part<T, Cell>(job, weights, bias, part[i], own);
+  });
+}
