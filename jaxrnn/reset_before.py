@@ -32,4 +32,6 @@ def _update(gx: Array, gh: Array, state: State) -> State:
     return State((1 - z) * jnp.tanh(gx_n + gh_n) + z * state.h)
 
 
-ResetBeforeGRU = Cell("gru_reset_before", gates=3, state=State, update=_update, recurrent=_recurrent)
+ResetBeforeGRU = Cell(
+    "gru_reset_before", gates=3, state=State, update=_update, recurrent=_recurrent
+)

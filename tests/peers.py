@@ -42,7 +42,9 @@ def as_tuple(carry):
     return (carry[1], carry[0]) if isinstance(carry, tuple) else (carry,)
 
 
-def keras_layers(cell, dtype="float32", inputs=3, units=5, layers=1, bidirectional=False, **options):
+def keras_layers(
+    cell, dtype="float32", inputs=3, units=5, layers=1, bidirectional=False, **options
+):
     """Built Keras layers; `gru_reset_before` is GRU(reset_after=False)."""
     if cell.name == "gru_reset_before":
         options["reset_after"] = False

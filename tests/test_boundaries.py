@@ -24,6 +24,10 @@ LIBRARY = {
     "convert/haiku": {"cells", "convert.gates", "unroll", "jax", "numpy"},
     "convert/keras": {"cells", "convert.gates", "layers", "unroll", "jax", "numpy"},
     "convert/torch": {"cells", "convert.gates", "layers", "unroll", "jax", "numpy"},
+    "flax/__init__": set(),
+    "flax/conventions": {"cells", "engines", "unroll", "jax", "jaxtyping"},
+    "flax/linen": {"cells", "flax", "flax.conventions", "jax", "jaxtyping"},
+    "flax/nnx": {"cells", "flax", "flax.conventions", "unroll", "jax", "jaxtyping"},
     "diagnose": {"cells", "engines", "unroll", "jax", "jaxtyping", "numpy"},
 }
 PURE_STANDARD_LIBRARY = {"collections", "functools", "math", "typing", "itertools", "dataclasses"}

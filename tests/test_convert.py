@@ -65,22 +65,18 @@ def loss_and_answers(run, lengths):
 def test_parity(make, cell, options, dtype):
     with jax.enable_x64(dtype == "float64"):
         peer, xs = make(cell, dtype, **options), inputs_for(options, dtype)
-        for lengths in (None,) if make is peers.haiku_peer else (None, LENGTHS):
-            theirs = loss_and_answers(
-                lambda weights, xs, n=lengths: peer.run(weights, xs, n),  # noqa: B023
-                lengths,
-            )(peer.weights, xs)
-            ours = loss_and_answers(
-                lambda weights, xs, n=lengths: jaxrnn.unroll_stack(
-                    cell,
-                    peer.load(weights),  # noqa: B023
-                    xs,
-                    lengths=n,
-                ),
-                lengths,
-            )(peer.weights, xs)
-            assert {str(leaf.dtype) for leaf in jax.tree.leaves(ours)} == {dtype}
-            assert_close(ours, theirs, TOLERANCE[dtype])
+        lengths = None if make is peers.haiku_peer else LENGTHS
+
+        def ours(weights, xs):
+            return jaxrnn.unroll_stack(cell, peer.load(weights), xs, lengths=lengths)
+
+        def theirs(weights, xs):
+            return peer.run(weights, xs, lengths)
+
+        actual = loss_and_answers(ours, lengths)(peer.weights, xs)
+        assert {str(leaf.dtype) for leaf in jax.tree.leaves(actual)} == {dtype}
+        expected = loss_and_answers(theirs, lengths)(peer.weights, xs)
+        assert_close(actual, expected, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("case", torch_answers.CASES, ids=str)
@@ -188,7 +184,9 @@ def test_there_and_back_through_flax(cell, optimized):
 
 def test_there_and_back_through_haiku():
     params = random_params(ResetBeforeGRU)
-    assert_same(convert.from_haiku(ResetBeforeGRU, convert.to_haiku(ResetBeforeGRU, params)), params)
+    assert_same(
+        convert.from_haiku(ResetBeforeGRU, convert.to_haiku(ResetBeforeGRU, params)), params
+    )
 
 
 @every_dtype
