@@ -1,8 +1,8 @@
 """Modules of `jaxrnn.flax` and of Flax itself, each pair with the same weights.
 
-`FRONTS[name](cell, **options)` gives `Front(ours, theirs, params)`: two functions with the arguments of
-Flax's `RNN.__call__`, and the weights of both as `jaxrnn.Params`. With `dtype` and `kind` the cells get
-Flax's argument of that name.
+`FRONTS[name](cell, **options)` gives `Front(ours, theirs, params)`: two functions with the
+arguments of Flax's `RNN.__call__`, and the weights of both as `jaxrnn.Params`. `dtype` is the
+cells' argument, all other options are `RNN`'s.
 """
 
 import functools

@@ -138,9 +138,7 @@ def test_a_cell_of_ones_own():
 
 
 def test_flaxs_cells_are_refused():
-    with pytest.raises(
-        TypeError, match=r"cell is a flax.linen.*GRUCell; .* change that import too"
-    ):
+    with pytest.raises(TypeError, match=r"cell is a flax.linen.*GRUCell; .* change that import"):
         rnn.RNN(nn.GRUCell(4)).init(jax.random.key(0), random_xs())
 
 

@@ -1,7 +1,7 @@
 """What Flax and Keras get wrong, each as a pair: an expected failure of theirs, and ours passing.
 
-`docs/peers.md` has a row for each of these tests. Failures are strict: when a peer is mended its test
-fails here, and the row goes.
+`docs/peers.md` has a row for each of these tests. Failures are strict: when a peer is mended its
+test fails here, and the row goes.
 """
 
 import jax

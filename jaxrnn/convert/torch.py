@@ -48,7 +48,7 @@ def from_torch(cell: Cell, state_dict: Mapping[str, Any], prefix: str = "") -> S
             "the part before weight_ih_l0 as prefix"
         )
     directions = ("", "_reverse") if "weight_ih_l0_reverse" in left else ("",)
-    stack = []
+    stack: list[tuple[Params, ...]] = []
     while f"weight_ih_l{len(stack)}" in left:
         suffixes = [f"l{len(stack)}{direction}" for direction in directions]
         stack.append(tuple(_params(cell, left, suffix) for suffix in suffixes))
