@@ -1,8 +1,8 @@
 """The recurrent layers of Keras, Haiku and Flax as functions of their own weights.
 
 Each `*_peer` gives `Peer(weights, run, load)`: random weights as the library holds them,
-`run(weights, xs, lengths) -> (states, hs)` through the library itself, with states as tuples (h,) or
-(h, c) for each layer and direction, and `load(weights)`, the same weights as `jaxrnn`'s stack.
+`run(weights, xs, lengths) -> (states, hs)` through the library itself, with states as tuples (h,)
+or (h, c) for each layer and direction, and `load(weights)`, the same weights as `jaxrnn`'s stack.
 """
 
 import warnings
