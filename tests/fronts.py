@@ -38,7 +38,7 @@ def nnx_modules(cell, seed=0, dtype=None, **options):
     theirs = getattr(nnx, name)(INPUTS, UNITS, dtype=dtype, rngs=nnx.Rngs(0))
     nnx.update(theirs, convert.to_nnx(cell, params))
     ours = getattr(our_nnx, name)(INPUTS, UNITS, dtype=dtype, rngs=nnx.Rngs(0))
-    ours.params = params
+    ours.set_params(params)
     return our_nnx.RNN(ours, **options), nnx.RNN(theirs, **options), params
 
 

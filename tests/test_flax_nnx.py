@@ -8,6 +8,7 @@ import optax
 import pytest
 from flax import nnx
 from fronts import CLASSES, nnx_modules
+from jax.sharding import AxisType
 from tables import assert_close, every_cell, random_params, random_state, random_xs
 
 import jaxrnn
@@ -66,23 +67,33 @@ def test_dtypes(cell):
 
 
 @every_cell
-def test_metadata_names_the_axes(cell):
-    module = make(
-        cell,
-        kernel_metadata={"sharding_names": (None, "model")},
-        recurrent_kernel_metadata={"sharding_names": ("model", None)},
-        bias_metadata={"sharding_names": ("model",)},
-    )
-    specs = nnx.to_pure_dict(nnx.get_partition_spec(nnx.state(module)))
+def test_metadata_shards_the_weights(cell):
+    """Over the units, as Flax lays out what `out_sharding` names; the answers stay."""
     P = jax.sharding.PartitionSpec
-    wanted = {"wx": P(None, "model"), "wh": P("model", None), "bx": P("model")}
-    assert specs == wanted | ({"bh": P("model")} if cell.recurrent_bias else {})
+    with jax.set_mesh(jax.make_mesh((2,), ("model",), axis_types=(AxisType.Auto,))):
+        module = make(
+            cell,
+            kernel_metadata={"out_sharding": (None, "model")},
+            recurrent_kernel_metadata={"out_sharding": ("model", None)},
+            bias_metadata={"out_sharding": ("model",)},
+        )
+        wanted = {
+            "wx": P(None, "model"),
+            "wh": P("model", None),
+            "bx": P("model"),
+            "bh": P("model"),
+        }
+        for name, array in module.params._asdict().items():
+            assert array is None or array.sharding.spec == wanted.get(name, P("model")), name
+        hs = jax.jit(rnn.RNN(module))(random_xs(), seq_lengths=LENGTHS)
+    params = jax.tree.map(np.asarray, module.params)
+    assert_close(hs, jaxrnn.unroll(cell, params, random_xs(), lengths=LENGTHS)[1])
 
 
 @every_cell
 def test_weights_are_set_as_params(cell):
     module, params = make(cell), random_params(cell)
-    module.params = params
+    module.set_params(params)
     assert_close(module.params, params, 0)
     state = random_state(cell)
     expected = jaxrnn.step(cell, params, state, random_xs()[:, 0])
@@ -93,10 +104,10 @@ def test_weights_are_set_as_params(cell):
         carry, h = module(start, random_xs()[:, 0])
         assert_close((carry[::-1] if cell is jaxrnn.LSTM else [carry], h), [*expected])
     with pytest.raises(ValueError, match=r"wx has shape \(6, .*; this cell's \(5, "):
-        module.params = random_params(cell, inputs=6)
+        module.set_params(random_params(cell, inputs=6))
     wrong = params._replace(bh=jnp.zeros(cell.gates * 4) if params.bh is None else None)
     with pytest.raises(ValueError, match=r"bh (is missing|has shape)"):
-        module.params = wrong
+        module.set_params(wrong)
 
 
 @every_cell

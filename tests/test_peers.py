@@ -178,7 +178,7 @@ def test_pytorchs_gru_weights_load(front, side):
         rnn = nnx.RNN(cell)
     else:
         cell = our_nnx.GRUCell(*sizes, rngs=nnx.Rngs(0))
-        cell.params = params
+        cell.set_params(params)
         rnn = our_nnx.RNN(cell)
     hs = rnn(jnp.asarray(torch_answers.inputs("float32")))
     assert_close(hs, torch_answers.stored(case)["hs"], 1e-5)

@@ -69,12 +69,16 @@ class RecurrentCell(nnx.RNNCellBase):
 
     @property
     def params(self) -> Params:
-        """The weights as `jaxrnn.Params`, to read and to set."""
+        """The weights as they are."""
         bh = None if self.bh is None else self.bh[...]
         return Params(self.wx[...], self.wh[...], self.bx[...], bh)
 
-    @params.setter
-    def params(self, params: Params) -> None:
+    def set_params(self, params: Params) -> None:
+        """Take over weights of the same shapes, from `jaxrnn.convert` for example.
+
+        Raises:
+            ValueError: shapes that are not this cell's.
+        """
         check_params(self.kind, params)
         for name, new in zip(params._fields, params, strict=True):
             variable = getattr(self, name)
@@ -83,11 +87,14 @@ class RecurrentCell(nnx.RNNCellBase):
                     raise ValueError(f"{name} has shape {new.shape}; this cell's {variable.shape}")
                 variable[...] = jnp.asarray(new, variable.dtype)
 
+    def weights(self) -> Params:
+        """The weights in the dtype of the computation."""
+        return conventions.cast(self.params, self.dtype)
+
     def __call__(self, carry: Any, inputs: Array) -> tuple[Any, Array]:
         """One step: `(carry, outputs)` from a carry and inputs [..., D]."""
-        params = conventions.cast(self.params, self.dtype)
         state = conventions.to_state(self.kind, carry)
-        state, outputs = step(self.kind, params, state, inputs)
+        state, outputs = step(self.kind, self.weights(), state, inputs)
         return conventions.to_carry(state), outputs
 
     def initialize_carry(
@@ -143,7 +150,7 @@ class RNN(nnx.Module):
 
     def __init__(
         self,
-        cell: RecurrentCell,
+        cell: nnx.Module,
         *,
         time_major: bool = False,
         return_carry: bool = False,
@@ -190,7 +197,7 @@ class RNN(nnx.Module):
         """
         return conventions.run(
             self.cell.kind,
-            conventions.cast(self.cell.params, self.cell.dtype),
+            self.cell.weights(),
             inputs,
             initial_carry,
             seq_lengths,
