@@ -160,6 +160,30 @@ def test_nan_in_the_padding_of_keras(library, cell):
     gradients_are_finite(run, peer.weights, np.nan)
 
 
+@every_cell
+@pytest.mark.parametrize(
+    "library",
+    [
+        pytest.param("keras", marks=pytest.mark.xfail(
+            strict=True, raises=AssertionError, reason="on the JAX backend tanh casts to float32"
+        )),
+        "jaxrnn",
+    ],
+)  # fmt: skip
+def test_layers_of_float64_compute_in_float64(library, cell):
+    with jax.enable_x64(True):
+        peer = peers.keras_peer(cell, "float64", inputs=5, activation="tanh")
+
+        def run(weights, xs):
+            if library == "keras":
+                return peer.run(weights, xs, None)[1]
+            return jaxrnn.unroll_stack(cell, peer.load(weights), xs)[1]
+
+        program = str(jax.make_jaxpr(run)(peer.weights, random_xs(dtype="float64")))
+    assert "f64[" in program
+    assert "f32[" not in program
+
+
 @pair("the last carry is looked up with one batch index", (TypeError, ValueError, IndexError))
 @every_cell
 def test_lengths_with_a_carry_and_two_batch_axes(front, side, cell):
