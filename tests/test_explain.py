@@ -224,7 +224,7 @@ def test_without_colours_the_signs_say_it() -> None:
     for part in ("+++ 1", f"{MINUS * 2} 0.3", "(word):  not in the vocabulary", "not see 1 words"):
         assert part in said
     assert said.splitlines()[-1] == "positive 78.6%"
-    assert "▅▅▇▇▇" in said  # 50%, 51%, 88%, 82%, 79%
+    assert "▅▅█▇▇" in said  # 50%, 51%, 88%, 82%, 79%
 
 
 def test_with_colours_each_word_has_its_ground() -> None:
