@@ -1,6 +1,6 @@
 """Recurrent networks for JAX as pure functions: SimpleRNN, LSTM and GRU."""
 
-from jaxrnn import diagnose, engines, parallel
+from jaxrnn import convert, diagnose, engines, parallel
 from jaxrnn.cells import (
     CELLS,
     GRU,
@@ -15,6 +15,7 @@ from jaxrnn.cells import (
     step,
 )
 from jaxrnn.layers import init_stack, unroll_stack
+from jaxrnn.reset_before import ResetBeforeGRU
 from jaxrnn.unroll import unroll
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "Cell",
     "LSTMState",
     "Params",
+    "ResetBeforeGRU",
     "SimpleRNN",
     "State",
+    "convert",
     "diagnose",
     "engines",
     "init",

@@ -59,6 +59,8 @@ class Cell(NamedTuple):
         update: `(gx, gh, state) -> state`, elementwise over batch and units.
         gate_bias: what each gate's `bx` starts at; zeros when empty.
         recurrent_bias: whether `Params.bh` exists.
+        recurrent: `(gx, h, params) -> gh`, for a cell whose `gh` is not `h @ wh (+ bh)`. Such a
+            cell runs on the reference engine only: the others are made for the one product.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Cell(NamedTuple):
     update: Callable[[Array, Array, AnyState], AnyState]
     gate_bias: tuple[float, ...] = ()
     recurrent_bias: bool = False
+    recurrent: Callable[[Array, Array, Params], Array] | None = None
 
 
 def _simple_rnn(gx: Array, gh: Array, state: State) -> State:
@@ -182,7 +185,10 @@ def step(
     (5, 2)
     """
     gx = product(x, params.wx, params.bx)
-    gh = product(state.h, params.wh, params.bh)
+    if cell.recurrent is None:
+        gh = product(state.h, params.wh, params.bh)
+    else:
+        gh = cell.recurrent(gx, state.h, params)
     state = cell.update(gx, gh, state)
     return state, state.h
 

@@ -11,13 +11,33 @@ ROOT = Path(__file__).parent.parent
 
 # For every file of the library: the other files of it that it may import, and the packages.
 LIBRARY = {
-    "__init__": {"cells", "diagnose", "engines", "layers", "parallel", "unroll"},
+    "__init__": {
+        "cells",
+        "convert",
+        "diagnose",
+        "engines",
+        "layers",
+        "parallel",
+        "reset_before",
+        "unroll",
+    },
     "cells": {"jax", "jaxtyping"},
     "engines/__init__": {"engines.scan"},
     "engines/scan": {"cells", "jax", "jaxtyping"},
     "unroll": {"cells", "engines", "jax", "jaxtyping", "numpy"},
     "layers": {"cells", "parallel", "unroll", "jax", "jaxtyping"},
     "parallel": {"jax", "jaxtyping"},
+    "reset_before": {"cells", "jax", "jaxtyping"},
+    "convert/__init__": {f"convert.{name}" for name in ("flax", "haiku", "keras", "torch")},
+    "convert/gates": {"cells", "jax", "numpy"},
+    "convert/flax": {"cells", "convert.gates", "unroll", "jax", "numpy"},
+    "convert/haiku": {"cells", "convert.gates", "unroll", "jax", "numpy"},
+    "convert/keras": {"cells", "convert.gates", "layers", "unroll", "jax", "numpy"},
+    "convert/torch": {"cells", "convert.gates", "layers", "unroll", "jax", "numpy"},
+    "flax/__init__": set(),
+    "flax/conventions": {"cells", "engines", "unroll", "jax", "jaxtyping"},
+    "flax/linen": {"cells", "flax", "flax.conventions", "jax", "jaxtyping"},
+    "flax/nnx": {"cells", "flax", "flax.conventions", "unroll", "jax", "jaxtyping"},
     "diagnose": {"cells", "engines", "unroll", "jax", "jaxtyping", "numpy"},
 }
 PURE_STANDARD_LIBRARY = {"collections", "functools", "math", "typing", "itertools", "dataclasses"}
@@ -77,6 +97,7 @@ def test_pictures_are_drawn_without_jax_or_the_model(file):
 
 def test_importing_the_library_imports_none_of_the_extras():
     extras = ["tensorflow", "tensorflow_datasets", "orbax", "matplotlib", "tyro", "rich", "keras"]
+    extras += ["torch", "safetensors", "haiku", "flax"]
     code = f"import sys, jaxrnn; print([m for m in {extras} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxrnn.cells import AnyState, Cell, Params, step
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "reverse"))
+@functools.partial(jax.jit, static_argnames=("cell", "reverse", "unroll"))
 def scan(
     cell: Cell,
     params: Params,
@@ -25,12 +25,16 @@ def scan(
     lengths: Int[Array, "*batch"] | None,
     resets: Bool[Array, "T *batch"] | None,
     reverse: bool,
+    unroll: int = 1,
 ) -> tuple[AnyState, Float[Array, "T *batch H"]]:
     """Run `cell` over the leading axis of `xs`; the signature that all engines share.
 
     Padding is frozen: where `t >= length` the state stays as it is and the output is zero, so
     that the final state is the last valid one in either direction. The input is cleaned before
     the step too: NaN in the padding would otherwise come back as 0 * NaN in the gradient.
+
+    `unroll` steps are compiled into one turn of the loop; `functools.partial(scan, unroll=4)` is an
+    engine too.
 
     Jitted here, so that a second eager call compiles nothing: `body` is a new function each time.
     """
@@ -48,7 +52,7 @@ def scan(
         return _select(valid, after, state), _select(valid, h, jnp.zeros_like(h))
 
     times = jnp.arange(xs.shape[0], dtype=jnp.int32)
-    return jax.lax.scan(body, state, (times, xs, resets), reverse=reverse)
+    return jax.lax.scan(body, state, (times, xs, resets), reverse=reverse, unroll=unroll)
 
 
 def _select(where: Array, a: Any, b: Any) -> Any:

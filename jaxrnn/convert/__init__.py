@@ -1,0 +1,27 @@
+"""Weights from and to Keras, PyTorch, Flax and Haiku, as plain arrays.
+
+None of those libraries is imported. What cannot be represented raises `ValueError` with the reason.
+Activations cannot be seen in weights: all of this is about tanh and sigmoid, so a PyTorch
+`nn.RNN(nonlinearity="relu")` or a Flax cell with `residual=True` loads and then computes something
+else. Every `from_` function is linear in the weights and made of JAX operations, so gradients with
+respect to the other library's own weights pass through it. `float64` weights stay `float64` where
+`jax_enable_x64` is set, as everywhere in JAX.
+"""
+
+from jaxrnn.convert.flax import from_linen, from_nnx, to_linen, to_nnx
+from jaxrnn.convert.haiku import from_haiku, to_haiku
+from jaxrnn.convert.keras import from_keras, to_keras
+from jaxrnn.convert.torch import from_torch, to_torch
+
+__all__ = [
+    "from_haiku",
+    "from_keras",
+    "from_linen",
+    "from_nnx",
+    "from_torch",
+    "to_haiku",
+    "to_keras",
+    "to_linen",
+    "to_nnx",
+    "to_torch",
+]

@@ -1,0 +1,145 @@
+"""Flax: the cells of `flax.linen` and of `flax.nnx`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.cells import Cell, Params
+from jaxrnn.convert.gates import row
+from jaxrnn.unroll import check_params
+
+Names = Sequence[tuple[str, str]]  # for each block of gates its input and its recurrent layer
+
+LINEN: dict[str, Names] = {
+    "rnn": [("i", "h")],
+    "lstm": [("ii", "hi"), ("if", "hf"), ("ig", "hg"), ("io", "ho")],
+    "gru": [("ir", "hr"), ("iz", "hz"), ("in", "hn")],
+}
+FUSED: Names = [("dense_i", "dense_h")]
+NNX: dict[str, Names] = {
+    "rnn": FUSED,
+    "lstm": [("ii", "hi"), ("if_", "hf"), ("ig", "hg"), ("io", "ho")],
+    "gru": FUSED,
+}
+
+
+def from_linen(cell: Cell, variables: Mapping[str, Any]) -> Params:
+    """The weights of a Linen `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
+
+    Args:
+        cell: `SimpleRNN`, `LSTM` or `GRU`.
+        variables: that cell's variables, `{"params": {...}}` or what is in it. Under `nn.RNN` they
+            are `variables["params"]["cell"]`.
+
+    Returns:
+        `Params`. A bias that Flax keeps at the recurrent product is added to `bx`, but for GRU,
+        which has a place for it.
+
+    Raises:
+        ValueError: names or shapes that are not this cell's.
+    """
+    names = row(LINEN, cell, "Flax Linen")
+    return _params(cell, names, variables.get("params", variables))
+
+
+def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """The variables of a Linen cell, NumPy arrays; the inverse of `from_linen`.
+
+    Linen's GRU has one bias for r and z each, which becomes the sum of our two.
+
+    Raises:
+        ValueError: a cell that Flax does not have, weights that are not this cell's.
+    """
+    return {"params": _tree(cell, row(LINEN, cell, "Flax Linen"), params)}
+
+
+def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
+    """The weights of an NNX `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
+
+    Args:
+        cell: `SimpleRNN`, `LSTM` or `GRU`.
+        state: `nnx.state(module)`, or the nested dict of arrays that `nnx.to_pure_dict` makes of
+            it. Under `nnx.RNN` it is `nnx.state(rnn.cell)`.
+
+    Returns:
+        `Params`; biases as in `from_linen`.
+
+    Raises:
+        ValueError: names or shapes that are not this cell's.
+    """
+    names = row(NNX, cell, "Flax NNX")
+    return _params(cell, FUSED if "dense_i" in state else names, state)
+
+
+def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dict[str, np.ndarray]]:
+    """The state of an NNX cell as a nested dict of NumPy arrays, for `nnx.update(module, ...)`.
+
+    The inverse of `from_nnx`.
+
+    Args:
+        cell: `SimpleRNN`, `LSTM` or `GRU`.
+        params: that cell's weights.
+        optimized: for an `OptimizedLSTMCell`, whose layout is not that of `LSTMCell`.
+
+    Raises:
+        ValueError: a GRU with a recurrent bias of the candidate, for which NNX has no place; a
+            cell that Flax does not have; weights that are not this cell's.
+    """
+    names = FUSED if optimized else row(NNX, cell, "Flax NNX")
+    if cell.name != "gru":
+        return _tree(cell, names, params)
+    tree = _tree(cell, LINEN["gru"], params)
+    lost = tree["hn"].pop("bias")
+    if np.any(lost):
+        raise ValueError(
+            f"bh of the candidate gate is up to {np.abs(lost).max():.3g}; nnx.GRUCell has no bias "
+            "there and cannot represent these weights (linen.GRUCell and jaxrnn.flax.nnx can)"
+        )
+    fused: dict[str, dict[str, np.ndarray]] = {"dense_i": {}, "dense_h": {}}
+    for inputs, recurrent in LINEN["gru"]:
+        for whole, part in (("dense_i", tree[inputs]), ("dense_h", tree[recurrent])):
+            for kind, block in part.items():
+                found = [fused[whole][kind]] if kind in fused[whole] else []
+                fused[whole][kind] = np.concatenate([*found, block], axis=-1)
+    return fused
+
+
+def _params(cell: Cell, names: Names, tree: Mapping[str, Any]) -> Params:
+    inputs = [_dense(cell, tree, name) for name, _ in names]
+    recurrent = [_dense(cell, tree, name) for _, name in names]
+    wx, bx, wh, bh = [
+        jnp.concatenate([pair[part] for pair in pairs], axis=-1)
+        for pairs in (inputs, recurrent)
+        for part in (0, 1)
+    ]
+    params = Params(wx, wh, bx, bh) if cell.recurrent_bias else Params(wx, wh, bx + bh)
+    check_params(cell, params)
+    return params
+
+
+def _dense(cell: Cell, tree: Mapping[str, Any], name: str) -> tuple[jax.Array, jax.Array]:
+    """A kernel and its bias, zeros where it has none. `[...]` reads an nnx variable too."""
+    if name not in tree or "kernel" not in tree[name]:
+        raise ValueError(f"no {name}/kernel among {sorted(map(str, tree))}: not a {cell.name} cell")
+    layer = tree[name]
+    kernel = jnp.asarray(layer["kernel"][...])
+    bias = layer["bias"][...] if "bias" in layer else jnp.zeros(kernel.shape[-1], kernel.dtype)
+    return kernel, jnp.asarray(bias)
+
+
+def _tree(cell: Cell, names: Names, params: Params) -> dict[str, dict[str, np.ndarray]]:
+    """The layers by name, with their biases where Flax has them."""
+    check_params(cell, params)
+    wx, wh, bx = [np.split(np.asarray(a), len(names), axis=-1) for a in params[:3]]
+    tree: dict[str, dict[str, np.ndarray]] = {}
+    for k, (inputs, recurrent) in enumerate(names):
+        tree[inputs], tree[recurrent] = {"kernel": wx[k]}, {"kernel": wh[k]}
+        tree[recurrent if cell.name == "lstm" else inputs]["bias"] = bx[k]
+    if params.bh is not None:
+        r, z, n = np.split(np.asarray(params.bh), 3)
+        tree["ir"]["bias"], tree["iz"]["bias"] = bx[0] + r, bx[1] + z
+        tree["hn"]["bias"] = n
+    return tree
