@@ -27,7 +27,9 @@ def build(
     names = [_name(path) for path, _ in leaves]
 
     def layer(weights: list[jax.Array], xs: jax.Array) -> jax.Array:
-        return nnx.merge(graph, jax.tree.unflatten(tree, weights), rest)(xs)
+        # Its cells count random numbers even where they draw none, and only in their own trace.
+        counters = jax.tree.map(lambda a: a, rest)
+        return nnx.merge(graph, jax.tree.unflatten(tree, weights), counters)(xs)
 
     weights = [arrays[f"w:{name}"] for name in names]
     for (_, leaf), array in zip(leaves, weights, strict=True):

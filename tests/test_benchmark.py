@@ -1,0 +1,418 @@
+"""The benchmark: results are compared before they are timed, and tables say what was measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.colors
+import matplotlib.image
+import numpy as np
+import pytest
+
+from experiments import (
+    benchmark,
+    benchmark_epoch,
+    benchmark_layer,
+    benchmark_plots,
+    benchmark_problems,
+    benchmark_report,
+    benchmark_step,
+    benchmark_workers,
+    cli,
+)
+from experiments.benchmark_problems import Problem, agrees, deviations, draw, problems
+from experiments.benchmark_statistics import best, geometric_mean, noisy, summary
+from experiments.cli import UserError
+from experiments.peers import engine_layer, layouts, scan_layer
+
+CELLS = ("rnn", "lstm", "gru")
+ROOT = Path(__file__).parent.parent
+
+
+def layer(module, option, problem, params, data):
+    """A module's results under our names, in this process."""
+    weights = layouts.weights_for("jaxrnn", problem.cell, params)
+    arrays = {f"w:{k}": np.asarray(a) for k, a in weights.items()} | data
+    calls = module.build(option, benchmark_problems.as_json(problem), arrays)
+    both = calls["both"]()
+    np.testing.assert_allclose(calls["forward"]()["hs"], both["hs"], rtol=0, atol=1e-6)
+    return {k.replace("d:", "d"): np.asarray(a) for k, a in both.items()}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_wrong_weight_is_seen_in_every_place(cell):
+    """One weight that is changed by 1 % of the largest: far more than rounding, and than 1e-3."""
+    problem = Problem("A", cell, (6, 4, 3, 5))
+    params, data = draw(problem)
+    right = layer(scan_layer, "", problem, params, data)
+    ours = layer(engine_layer, "scan", problem, params, data)
+    # float32 both: 6 steps of sums of at most 9 terms leave some 1e-7 of the largest.
+    assert max(deviations(ours, right).values()) < 2e-6
+    assert agrees(deviations(ours, right))
+    for name in ("wx", "wh", "bx"):
+        array = np.array(getattr(params, name))
+        array.flat[array.argmax()] *= 1.05
+        wrong = layer(engine_layer, "scan", problem, params._replace(**{name: array}), data)
+        assert not agrees(deviations(wrong, right)), name
+
+
+@pytest.mark.parametrize("name", ["hs", "dxs", "dwx", "dwh", "dbx"])
+def test_every_quantity_counts(name):
+    quantities = {key: np.ones((2, 3)) for key in ("hs", "dxs", "dwx", "dwh", "dbx")}
+    assert agrees(deviations(quantities, quantities))
+    for bad in (
+        {name: np.full((2, 3), 1.01)}, {name: np.full((2, 3), np.nan)}, {name: np.ones((3, 2))},
+    ):  # fmt: skip
+        assert not agrees(deviations(quantities | bad, quantities))
+    del quantities[name]
+    assert not agrees(deviations(quantities, quantities))
+
+
+def test_deviation_is_a_share_of_the_largest():
+    found = deviations({"hs": np.array([1.0, -4.5])}, {"hs": np.array([1.0, -4.0]), "dxs": 0})
+    assert found == {"hs": 0.125}
+
+
+@pytest.mark.parametrize("layout", ["jaxrnn", "flax", "keras", "torch"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_come_back_from_every_layout(layout, cell):
+    """The way there and back is the identity, but that a gradient has no part in what is zero."""
+    params, _ = draw(Problem("A", cell, (1, 1, 3, 4)))
+    weights = layouts.weights_for(layout, cell, params)
+    if layout == "torch" and cell != "gru":
+        # Both of its biases get the whole gradient.
+        weights["bias_hh_l0"] = weights["bias_ih_l0"]
+    back = layouts.gradient_from(layout, cell, weights)
+    for name in ("wx", "wh"):
+        np.testing.assert_array_equal(back[f"d{name}"], getattr(params, name))
+    if layout == "flax" and cell == "gru":
+        assert "dbh" not in back
+        np.testing.assert_array_equal(back["dbx"], params.bx + params.bh)
+    else:
+        np.testing.assert_array_equal(back["dbx"], params.bx)
+        assert ("dbh" in back) == (cell == "gru")
+
+
+def test_flops_and_bytes_of_a_layer():
+    problem = Problem("A", "gru", (5, 4, 3, 2))
+    # 5 steps x 4 rows x (3 + 2) x 6 columns, a product and a sum each.
+    assert problem.flops("forward") == 2 * 5 * 4 * 5 * 6
+    assert problem.flops("both") == 3 * problem.flops("forward")
+    assert problem.bytes("forward") == 4 * 5 * 4 * (3 + 2)
+    assert problem.product == (4, 2, 6)
+    assert problem.activations() == 5 * 4 * 2 * 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 15])
+def test_statistics_are_numpys(count):
+    seconds = np.random.default_rng(count).exponential(size=count)
+    found = summary(list(seconds))
+    expected = np.percentile(seconds, [25, 50, 75])
+    # The same two sums of two float64.
+    np.testing.assert_allclose([found[k] for k in ("q1", "median", "q3")], expected, rtol=1e-14)
+    mean = geometric_mean(seconds)
+    np.testing.assert_allclose(mean, np.exp(np.mean(np.log(seconds))), rtol=1e-14)
+    assert noisy(found) == bool(expected[2] - expected[0] > 0.2 * expected[1])
+    assert best({str(k): s for k, s in enumerate(seconds)})[1] == seconds.min()
+
+
+def test_of_nothing_there_is_no_mean_and_no_best():
+    assert geometric_mean([]) is None
+    assert best({}) is None
+
+
+def test_ratios_are_medians_by_ours():
+    libraries = [benchmark_workers.ours("scan"), *benchmark_workers.PEERS]
+    medians = {"scan": 2.0, "lax.scan": 5.0, "flax": 3.0, "torch": 1.0}
+    entries = {name: {"forward": {"median": m}, "both": {"median": 10 * m}}
+               for name, m in medians.items()} | {"keras-tf": {"error": "no"}}  # fmt: skip
+    found = benchmark_layer.ratios(entries, libraries)["scan"]["forward"]
+    assert found == {
+        "any": {"peer": "torch", "ratio": 0.5},
+        "jax": {"peer": "flax", "ratio": 1.5},
+        "torch": {"peer": "torch", "ratio": 0.5},
+    }
+    measured = [{"ratios": benchmark_layer.ratios(entries, libraries)}] * 2
+    means = benchmark_layer.means(measured, libraries)["scan"]
+    assert means["jax"] == {"mean": pytest.approx(1.5, rel=1e-12), "least": 1.5, "count": 4}
+
+
+def invented(engine="native"):
+    """What a benchmark could have found; six libraries, one of them wrong at one layer."""
+    rng = np.random.default_rng(0)
+    libraries = [benchmark_workers.ours(engine), *benchmark_workers.PEERS]
+    measured = []
+    for name, cell in (("A", "lstm"), ("A", "gru"), ("B", "rnn")):
+        entries = {}
+        for k, library in enumerate(libraries):
+            entries[library.name] = {
+                "agrees": True, "deviation": {"hs": 1e-7 * (k + 1), "dxs": 1e-6},
+                "first": {"forward": 0.1 * k, "both": 0.2 * k},
+            }  # fmt: skip
+            for call in ("forward", "both"):
+                times = list(rng.uniform(0.001, 0.4) * rng.uniform(0.9, 1.3, 7))
+                entries[library.name][call] = summary(times) | {"sgemm_fraction": rng.uniform()}
+        measured.append({
+            "name": name, "cell": cell, "sizes": [5, 4, 3, 2], "results": entries,
+            "sgemm": {"rate": 1e11, "library": "torch", "shape": [4, 2, 8]},
+            "ratios": benchmark_layer.ratios(entries, libraries),
+        })  # fmt: skip
+    wrong = measured[1]["results"]["flax"]
+    del wrong["forward"], wrong["both"]
+    wrong["agrees"] = False
+    measured[2]["results"]["torch"] = {"error": "RuntimeError: it has none"}
+    rate = {"rate": 1e11, "library": "torch"}
+    return {
+        "command": "layer", "machine": "a machine, 2 cores", "versions": {"jax": "0.10.2"},
+        "settings": {"repetitions": 7, "threads": 2, "square": 64},
+        "libraries": [
+            {"name": x.name, "family": x.family, "import_seconds": dict.fromkeys(x.imports, 0.5),
+             "denormals_flushed": True} for x in libraries
+        ],
+        "limits": {"product": rate, "copy": rate, "tanh": rate},
+        "problems": measured, "means": benchmark_layer.means(measured, libraries),
+        "disagreeing": ["flax at A gru"],
+    }  # fmt: skip
+
+
+def test_the_table_says_what_the_json_says():
+    found = json.loads(json.dumps(invented()))
+    shown = benchmark_report.screen(found)
+    assert max(map(len, shown.splitlines())) <= 100
+    rows = [line for line in shown.splitlines() if line[7:10] in ("fwd", "f+b")]
+    assert len(rows) == 6
+    for line, (problem, call) in zip(
+        rows, [(p, c) for p in found["problems"] for c in ("forward", "both")], strict=True
+    ):
+        name, cell, _, *numbers = line.split()
+        assert [name, cell] == [problem["name"], problem["cell"]]
+        for library, number in zip(found["libraries"], numbers, strict=False):
+            of = problem["results"][library["name"]]
+            if call not in of:
+                assert number == ("wrong" if library["name"] == "flax" else "-")
+                continue
+            # Four characters of it at least: 1 % of the smallest.
+            assert float(number.rstrip("~")) == pytest.approx(1000 * of[call]["median"], rel=0.01)
+            assert number.endswith("~") == noisy(of[call])
+        assert numbers[-2] == f"{problem['ratios']['native'][call]['any']['ratio']:.2f}"
+        assert numbers[-1] == f"{problem['results']['native'][call]['sgemm_fraction']:.0%}"
+    assert "DISAGREES WITH FLOAT64, not timed: flax at A gru" in shown
+    assert "RuntimeError: it has none" in shown
+    assert f"geometric mean {found['means']['native']['any']['mean']:.2f}" in shown
+    page = benchmark_report.markdown(found)
+    of = found["problems"][0]["results"]["native"]["forward"]
+    low, middle, high = (benchmark_report.milliseconds(of[k]) for k in ("q1", "median", "q3"))
+    assert f"| A lstm | forward | {middle} ({low}-{high}) |" in page
+    assert "flax at A gru disagrees" in page
+
+
+def test_every_loss_is_named():
+    found = invented()
+    lost = {
+        f"{p['name']} {p['cell']} {benchmark_report.SHORT[call]}"
+        for p in found["problems"]
+        for call, of in p["ratios"]["native"].items()
+        if of["any"]["ratio"] < 1
+    }
+    assert lost
+    said = " ".join(line for line in benchmark_report.means(found) if "geometric" not in line)
+    assert said.startswith("slower at: ")
+    assert said.count(" fwd ") + said.count(" f+b ") == len(lost)
+    assert all(name in said for name in lost)
+
+
+def test_nine_libraries_fit_the_screen():
+    found = invented()
+    found["libraries"] += [dict(found["libraries"][0], name=n) for n in ("fused", "scan", "cudnn")]
+    assert max(map(len, benchmark_report.screen(found).splitlines())) <= 100
+
+
+def test_the_picture_has_a_mark_for_every_ratio(tmp_path):
+    found = invented()
+    figure = benchmark_plots.picture(found)
+    for axes, call in zip(figure.axes, ("forward", "both"), strict=True):
+        drawn = sorted(
+            (round(float(y)), float(x))
+            for line in axes.get_lines()
+            if line.get_linestyle() == "None"
+            for x, y in line.get_xydata()
+        )
+        expected = sorted(
+            (row, ratio)
+            for row, problem in enumerate(found["problems"])
+            for ratio in benchmark_plots.by_peer(problem, "native", call).values()
+        )
+        np.testing.assert_allclose(drawn, expected, rtol=1e-12)
+        assert len(expected) == 15 - 2
+        low, high = axes.get_xlim()
+        assert all(low < x < high for _, x in drawn)
+    benchmark_plots.save(figure, tmp_path / "x.png")
+    pixels = matplotlib.image.imread(tmp_path / "x.png")
+    assert pixels.shape[1] >= 1600
+    assert 0.01 < (pixels[..., :3] < 0.9).any(axis=-1).mean() < 0.3
+
+
+def test_peers_differ_without_colour():
+    """By the marker; neighbours in the legend by lightness (0 to 1) too."""
+    styles = list(benchmark_plots.STYLES.values())
+    assert len({marker for _, marker in styles}) == len(styles)
+    light = [np.array([0.2126, 0.7152, 0.0722]) @ matplotlib.colors.to_rgb(c) for c, _ in styles]
+    assert np.abs(np.diff(light)).min() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["layer", "--sizes", "1,2,3"], "--sizes holds '1,2,3'; give steps,batch,features,units"),
+        (["layer", "--sizes", "1,2,0,4"], "--sizes holds '1,2,0,4'"),
+        (["layer", "--sizes", "a,b,c,d"], "--sizes holds 'a,b,c,d'"),
+        (["layer", "--engines", "warp"], "--engines holds 'warp'; jaxrnn.engines has .*scan"),
+        (["layer", "--peers", "numpy"], "--peers holds 'numpy'; give some of lax.scan, flax"),
+        (["layer", "--repetitions", "0"], "--repetitions is 0"),
+        (["layer", "--threads", "100000"], r"--threads is 100000; this process may use \d+ cores"),
+        (["layer", "--out", "/no/such/place"], "--out /no/such/place: its directory is not there"),
+        (["step", "--peers", "flax"], "--peers holds 'flax'; give some of keras-jax"),
+        (["epoch", "--scripts", "haiku"], "--scripts holds 'haiku'; give some of jaxrnn"),
+        (["layers"], "layers"),
+    ],
+)
+def test_a_mistake_is_one_line(args, message):
+    with pytest.raises(UserError, match=message) as caught:
+        benchmark.main(args)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_installed_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr(
+        benchmark_workers.importlib.util, "find_spec", lambda name: name != "torch" or None
+    )
+    said = []
+    found = benchmark_workers.chosen(["lax.scan", "torch"], said.append)
+    assert [library.name for library in found] == ["lax.scan"]
+    assert said == ["torch is not installed and left out; pip install torch"]
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path):
+    library = benchmark_workers.PEERS[0]._replace(imports=("no_such_module",))
+    with benchmark_workers.workers([library], 1, tmp_path) as (worker,):
+        with pytest.raises(benchmark_workers.WorkerError, match="status 1.*no_such_module"):
+            worker.answer()
+        process = worker.process
+    assert process.poll() is not None
+
+
+def test_sizes_are_named_in_order():
+    found = problems(("1,2,3,4", *benchmark_problems.ODD), ("gru", "gru"))
+    assert [p.name for p in found] == list("ABCDEF")
+    assert found[0] == Problem("A", "gru", (1, 2, 3, 4))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A tiny run of the command with everything that CI installs and that starts in seconds."""
+    out = tmp_path_factory.mktemp("benchmark") / "tiny"
+    args = ["layer", "--sizes", "5,4,3,2", "--cells", "gru", "--repetitions", "2", "--square", "8",
+            "--copied", "1", "--engines", "scan", "--threads", "1",
+            "--peers", "lax.scan", "flax", "keras-jax", "--out", str(out)]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.benchmark", *args],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    return done, out
+
+
+def test_a_tiny_run_measures_every_library(tiny):
+    done, out = tiny
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.with_name("tiny.json").read_text())
+    assert done.stdout.rstrip("\n") == benchmark_report.screen(found)
+    assert out.with_name("tiny.md").read_text() == benchmark_report.markdown(found)
+    assert matplotlib.image.imread(out.with_name("tiny.png")).shape[1] >= 1600
+    (problem,) = found["problems"]
+    assert set(problem["results"]) == {"scan", "lax.scan", "flax", "keras-jax"}
+    for name, of in problem["results"].items():
+        assert of["agrees"], name
+        # float32 against float64 at this size: some roundings of 6e-8.
+        assert 0 < max(of["deviation"].values()) < 1e-5
+        for call in ("forward", "both"):
+            assert len(of[call]["seconds"]) == 2
+            assert all(s > 0 for s in of[call]["seconds"])
+    assert all(one["denormals_flushed"] for one in found["libraries"])
+    assert set(found["limits"]) == {"product", "copy", "tanh"}
+
+
+def test_a_library_that_computes_something_else_is_not_timed(monkeypatch, capsys):
+    """r and z swapped on their way to Flax, as in a wrong table of gates."""
+
+    def swapped(layout, cell, params):
+        found = layouts.weights_for(layout, cell, params)
+        if layout == "flax":
+            r, z, n = np.split(found["dense_i/kernel"], 3, axis=1)
+            found["dense_i/kernel"] = np.concatenate([z, r, n], axis=1)
+        return found
+
+    monkeypatch.setattr(benchmark_layer, "weights_for", swapped)
+    status = benchmark.main([
+        "layer", "--sizes", "5,4,3,2", "--cells", "gru", "--repetitions", "1", "--square", "8",
+        "--copied", "1", "--engines", "scan", "--peers", "flax",
+    ])  # fmt: skip
+    assert status == 1
+    said = capsys.readouterr()
+    assert "flax computes something else and is not timed: hs" in said.err
+    assert "DISAGREES WITH FLOAT64, not timed: flax at A gru" in said.out
+
+
+def test_a_first_loss_that_differs_is_seen():
+    losses = {"jaxrnn": 0.6931472, "torch": 0.6931471, "keras-tf": 0.6941471}
+    assert benchmark_step.disagreeing(losses) == ["keras-tf"]
+    assert benchmark_step.disagreeing({"a": 0.7, "b": 0.7, "c": float("nan")}) == ["c"]
+
+
+def test_an_epochs_rows_are_its_files():
+    lines = 'a warning\n{"epoch": 1, "seconds": 9.0, "val_accuracy": 0.8}\n'
+    lines += '{"epoch": 2, "seconds": 3.0, "val_accuracy": 0.9, "more": 1}\n'
+    epochs = benchmark_epoch.parsed(lines)
+    runs = {
+        "jaxrnn": [{"epochs": epochs, "command_seconds": 20.0}],
+        "torch-packed": [{"epochs": epochs[:1], "command_seconds": 30.0}],
+    }
+    mine, torch = benchmark_epoch.rows(runs)
+    assert mine == {
+        "script": "jaxrnn", "seconds per epoch": 3.0, "first epoch": 9.0, "whole command": 20.0,
+        "best validation accuracy": 0.9, "times ours": 1.0,
+    }  # fmt: skip
+    assert torch["times ours"] == 3.0  # an only epoch stands for the later ones
+
+
+def test_keras_script_trains_on_the_sample():
+    args = ["--backend", "jax", "--data", "sample", "--epochs", "1", "--reviews", "40"]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.peers.imdb_keras", *args, "--max-length", "6"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = [json.loads(line) for line in done.stdout.splitlines()]
+    # Embedding of 10,000 by 32, LSTM(32), one output: the tutorial's model.
+    assert row["parameters"] == 328_353
+    assert row["seconds"] > 0
+    assert 0 <= row["val_accuracy"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["layer", "step", "epoch"])
+def test_everything_that_is_installed(command, tmp_path):
+    """By hand: TensorFlow and PyTorch start slowly, and PyTorch is no dependency of the tests."""
+    args = {
+        "layer": "--sizes 5,4,3,2 7,1,3,9 --repetitions 2 --square 16 --copied 1",
+        "step": "--steps 8 --batch-size 4 --units 5 --repetitions 2",
+        "epoch": "--data sample --epochs 1",
+    }[command].split()
+    assert benchmark.main([command, *args, "--out", str(tmp_path / "x")]) == 0
+    assert json.loads((tmp_path / "x.json").read_text())["command"] == command
+
+
+def test_the_commands_status():
+    with pytest.raises(SystemExit) as stop:
+        cli.run(lambda: benchmark.main(["layer", "--sizes", "x"]))
+    assert stop.value.code == 2
