@@ -82,7 +82,10 @@ def test_library_has_no_effects(file):
 
 
 def test_experiments_hold_no_recurrent_mathematics():
-    """No experiment scans or applies a gate by itself: it goes through `jaxrnn`."""
+    """No experiment scans or applies a gate by itself: it goes through `jaxrnn`.
+
+    Not asked of `experiments/peers`, which holds other ways on purpose: to compare with.
+    """
     for path in ROOT.glob("experiments/*.py"):
         attributes = {
             n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
