@@ -15,7 +15,7 @@ import numpy as np
 import jaxrnn
 from experiments import benchmark_problems as problems
 from experiments.benchmark_problems import Problem
-from experiments.benchmark_statistics import best, geometric_mean, summary
+from experiments.benchmark_statistics import CALLS, means, ratios, summary
 from experiments.benchmark_workers import (
     LIMITS,
     REFERENCE,
@@ -31,7 +31,6 @@ from experiments.benchmark_workers import (
 from experiments.cli import UserError
 from experiments.peers.layouts import gradient_from, weights_for
 
-CALLS = ("forward", "both")
 PAUSE = 0.01  # seconds; libgomp's threads spin for some milliseconds behind their last work
 Say = Callable[[str], None]
 Found = dict[str, Any]
@@ -230,43 +229,3 @@ def floor(problem: Problem, call: str, limits: Mapping[str, Found]) -> float:
     arithmetic = problem.flops(call) / limits["product"]["rate"]
     arithmetic += problem.activations() / limits["tanh"]["rate"]
     return float(max(arithmetic, problem.bytes(call) / limits["copy"]["rate"]))
-
-
-def ratios(entries: Mapping[str, Found], libraries: Sequence[Library]) -> dict[str, Found]:
-    """Best peer's median by ours: for each of our engines, each call and each family of peers."""
-    found: dict[str, Found] = {}
-    for mine in (library for library in libraries if library.family == "ours"):
-        for call in CALLS if "forward" in entries.get(mine.name, {}) else ():
-            seconds = entries[mine.name][call]["median"]
-            for family in ("any", "jax", "tensorflow", "torch"):
-                peers = {
-                    p.name: entries[p.name][call]["median"]
-                    for p in libraries
-                    if p.family
-                    in ((family,) if family != "any" else ("jax", "tensorflow", "torch"))
-                    and call in entries.get(p.name, {})
-                }
-                fast = best(peers)
-                if fast is not None:
-                    of = found.setdefault(mine.name, {}).setdefault(call, {})
-                    of[family] = {"peer": fast[0], "ratio": fast[1] / seconds}
-    return found
-
-
-def means(measured: Sequence[Found], libraries: Sequence[Library]) -> dict[str, Found]:
-    """Geometric means of the ratios over all problems and both calls, by engine and family."""
-    found: dict[str, Found] = {}
-    for mine in (library.name for library in libraries if library.family == "ours"):
-        for family in ("any", "jax", "tensorflow", "torch"):
-            each = [
-                of[family]["ratio"]
-                for problem in measured
-                for of in problem["ratios"].get(mine, {}).values()
-                if family in of
-            ]
-            mean = geometric_mean(each)
-            if mean is not None:
-                found.setdefault(mine, {})[family] = {
-                    "mean": mean, "least": min(each), "count": len(each),
-                }  # fmt: skip
-    return found

@@ -1,5 +1,6 @@
 """What a benchmark found, for the screen and as Markdown; made of its JSON alone."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def milliseconds(seconds: float) -> str:
 
 def _table(found: Found) -> list[str]:
     names = [library["name"] for library in found["libraries"]]
-    heads = [name.replace("keras-", "keras ").split(" ") for name in names]
+    heads = [re.split(r"(?<=\.)|-", name) for name in names]
     lines = [
         f"{'ms':<12}" + "".join(f"{head[0]:>8}" for head in heads) + f"{'peer/':>7}{'of':>6}",
         f"{'':<12}" + "".join(f"{head[-1] if head[1:] else '':>8}" for head in heads)

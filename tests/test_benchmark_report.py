@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from experiments import benchmark_layer, benchmark_plots, benchmark_report, benchmark_workers
+from experiments import benchmark_plots, benchmark_report, benchmark_statistics, benchmark_workers
 from experiments.benchmark_statistics import noisy, summary
 
 
@@ -29,7 +29,7 @@ def invented(engine="native"):
         measured.append({
             "name": name, "cell": cell, "sizes": [5, 4, 3, 2], "results": entries,
             "sgemm": {"rate": 1e11, "library": "torch", "shape": [4, 2, 8]},
-            "ratios": benchmark_layer.ratios(entries, libraries),
+            "ratios": benchmark_statistics.ratios(entries, libraries),
         })  # fmt: skip
     wrong = measured[1]["results"]["flax"]
     del wrong["forward"], wrong["both"]
@@ -44,7 +44,7 @@ def invented(engine="native"):
              "denormals_flushed": True} for x in libraries
         ],
         "limits": {"product": rate, "copy": rate, "tanh": rate},
-        "problems": measured, "means": benchmark_layer.means(measured, libraries),
+        "problems": measured, "means": benchmark_statistics.means(measured, libraries),
         "disagreeing": ["flax at A gru"],
     }  # fmt: skip
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import CELLS, Params, convert
@@ -13,7 +15,7 @@ def weights_for(layout: str, cell: str, params: Params) -> dict[str, np.ndarray]
 
     `layout` is "jaxrnn", "flax", "keras" or "torch".
     """
-    of = CELLS[cell]
+    of, params = CELLS[cell], jax.tree.map(jnp.asarray, params)
     if layout == "torch":
         return convert.to_torch(of, ((params,),))
     if layout == "keras":
@@ -21,7 +23,7 @@ def weights_for(layout: str, cell: str, params: Params) -> dict[str, np.ndarray]
     if layout == "flax":
         tree = convert.to_nnx(of, params, optimized=cell == "lstm")
         return {f"{layer}/{kind}": a for layer, kinds in tree.items() for kind, a in kinds.items()}
-    return {name: a for name, a in params._asdict().items() if a is not None}
+    return {name: np.asarray(a) for name, a in params._asdict().items() if a is not None}
 
 
 def gradient_from(layout: str, cell: str, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -60,7 +60,9 @@ def load(peer: Any, option: str, request: Any, calls: dict[str, Any]) -> dict[st
     with np.load(request["arrays"]) as file:
         arrays = dict(file)
     calls.update(peer.build(option, request["problem"], arrays))
-    first, turns, results = {}, {}, {}
+    first: dict[str, float] = {}
+    turns: dict[str, int] = {}
+    results: dict[str, Any] = {}
     for name, call in calls.items():
         begun = time.perf_counter()
         found = call()
