@@ -15,7 +15,7 @@ import numpy as np
 import jaxrnn
 from experiments import benchmark_problems as problems
 from experiments.benchmark_problems import Problem
-from experiments.benchmark_statistics import CALLS, means, ratios, summary
+from experiments.benchmark_statistics import CALLS, disagreeing, means, ratios, summary
 from experiments.benchmark_workers import (
     LIMITS,
     REFERENCE,
@@ -101,24 +101,16 @@ def measure(
                 )
             )
     found["means"] = means(found["problems"], libraries)
-    found["disagreeing"] = [
-        f"{name} at {problem['name']} {problem['cell']}"
-        for problem in found["problems"]
-        for name, of in problem["results"].items()
-        if not of.get("agrees", True)
-    ]
+    found["disagreeing"] = disagreeing(found["problems"])
     return found
 
 
 def start(alive: Sequence[Worker], say: Say) -> dict[str, Found]:
-    """Wait until all have imported their library; what they said, of those that could."""
-    started = {}
+    """What the processes said of their imports, by name, of those that could start."""
     for worker in alive:
-        try:
-            started[worker.library.name] = worker.answer()
-        except WorkerError as mistake:
-            say(f"{worker.library.name} does not start and is left out: {mistake}")
-    return started
+        if worker.greeting is None:
+            say(f"{worker.library.name} does not start and is left out: {worker.failure}")
+    return {w.library.name: w.greeting for w in alive if w.greeting is not None}
 
 
 def pause() -> None:

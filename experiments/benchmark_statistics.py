@@ -75,3 +75,13 @@ def means(measured: Sequence[Found], libraries: Sequence[Library]) -> dict[str, 
                     "mean": mean, "least": min(each), "count": len(each),
                 }  # fmt: skip
     return found
+
+
+def disagreeing(measured: Sequence[Found]) -> list[str]:
+    """Which library computed something else where."""
+    return [
+        f"{name} at {problem['name']} {problem['cell']}"
+        for problem in measured
+        for name, of in problem["results"].items()
+        if not of.get("agrees", True)
+    ]

@@ -108,6 +108,15 @@ class Worker:
                 stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
 
+    def greet(self) -> None:
+        """Wait until the library is imported; `greeting` is what its process said, or `failure`."""
+        self.greeting: dict[str, Any] | None = None
+        self.failure = ""
+        try:
+            self.greeting = self.answer()
+        except WorkerError as mistake:
+            self.failure = str(mistake)
+
     def answer(self) -> dict[str, Any]:
         """The next answer; `WorkerError` where it is a mistake, or the process is gone."""
         assert self.process.stdout is not None
@@ -174,7 +183,10 @@ def workers(
     """Processes for all of these, ended behind the block however it ends."""
     alive: list[Worker] = []
     try:
-        alive.extend(Worker(library, threads, directory, what) for library in libraries)
+        for library in libraries:
+            alive.append(Worker(library, threads, directory, what))
+            # One after the other, so that no import is timed beside another.
+            alive[-1].greet()
         yield alive
     finally:
         for worker in alive:

@@ -1,6 +1,7 @@
 """The benchmark: results are compared before they are timed, and tables say what was measured."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from experiments import (
 from experiments.benchmark_problems import Problem, agrees, deviations, draw, problems
 from experiments.benchmark_statistics import best, geometric_mean, noisy, summary
 from experiments.cli import UserError
-from experiments.peers import engine_layer, layouts, scan_layer
+from experiments.peers import engine_layer, layouts, limits, scan_layer
 
 CELLS = ("rnn", "lstm", "gru")
 ROOT = Path(__file__).parent.parent
@@ -171,10 +172,9 @@ def test_what_is_not_installed_is_said_in_one_line(monkeypatch):
 def test_a_worker_that_cannot_start_says_why(tmp_path):
     library = benchmark_workers.PEERS[0]._replace(imports=("no_such_module",))
     with benchmark_workers.workers([library], 1, tmp_path) as (worker,):
-        with pytest.raises(benchmark_workers.WorkerError, match=r"status 1.*no_such_module"):
-            worker.answer()
-        process = worker.process
-    assert process.poll() is not None
+        assert worker.greeting is None
+        assert re.search("status 1.*no_such_module", worker.failure)
+    assert worker.process.poll() is not None
 
 
 def test_sizes_are_named_in_order():
@@ -217,25 +217,64 @@ def test_a_tiny_run_measures_every_library(tiny):
     assert set(found["limits"]) == {"product", "copy", "tanh"}
 
 
-def test_a_library_that_computes_something_else_is_not_timed(monkeypatch, capsys):
-    """r and z swapped on their way to Flax, as in a wrong table of gates."""
+class InThisProcess:
+    """A worker without a process. Its clock is constant."""
 
-    def swapped(layout, cell, params):
-        found = layouts.weights_for(layout, cell, params)
-        if layout == "flax":
-            r, z, n = np.split(found["dense_i/kernel"], 3, axis=1)
-            found["dense_i/kernel"] = np.concatenate([z, r, n], axis=1)
-        return found
+    def __init__(self, name, module, option="", layout="jaxrnn", spoil=lambda arrays: arrays):
+        family = "ours" if module is engine_layer else "jax"
+        self.library = benchmark_workers.Library(name, "", option, layout, (), "", family)
+        self.module, self.spoil, self.asked = module, spoil, []
 
-    monkeypatch.setattr(benchmark_layer, "weights_for", swapped)
-    status = benchmark.main([
-        "layer", "--sizes", "5,4,3,2", "--cells", "gru", "--repetitions", "1", "--square", "8",
-        "--copied", "1", "--engines", "scan", "--peers", "flax",
-    ])  # fmt: skip
-    assert status == 1
-    said = capsys.readouterr()
-    assert "flax computes something else and is not timed: hs" in said.err
-    assert "DISAGREES WITH FLOAT64, not timed: flax at A gru" in said.out
+    def load(self, problem, arrays, warm=True):
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        calls = self.module.build(self.library.option, problem, self.spoil(arrays))
+        found = {f"{c}/{k}": np.asarray(a) for c, call in calls.items() for k, a in call().items()}
+        return {"first": dict.fromkeys(calls, 1.0), "calls": dict.fromkeys(calls, 1)}, found
+
+    def ask(self, **request):
+        self.asked.append(request["call"])
+        return {"seconds": 0.25}
+
+
+def test_what_computes_something_else_is_said_and_not_timed(monkeypatch):
+    """r and z swapped on their way to a library, as in a wrong table of gates."""
+
+    def swapped(arrays):
+        r, z, n = np.split(arrays["w:wx"], 3, axis=1)
+        return arrays | {"w:wx": np.concatenate([z, r, n], axis=1)}
+
+    monkeypatch.setattr(benchmark_layer, "PAUSE", 0)
+    good = InThisProcess("scan", engine_layer, "scan")
+    wrong = InThisProcess("wrong", scan_layer, spoil=swapped)
+    right = InThisProcess("right", scan_layer)
+    machine, said = InThisProcess("limits-numpy", limits, "numpy"), []
+    rates = dict.fromkeys(("product", "tanh", "copy"), {"rate": 1e9})
+    problem = Problem("A", "gru", (5, 4, 3, 2))
+    found = benchmark_layer.one_problem(
+        problem, [good, wrong, right], [machine], InThisProcess("", scan_layer), 3, rates,
+        said.append,
+    )  # fmt: skip
+    assert wrong.asked == []
+    assert good.asked == right.asked == ["forward", "both"] * 3
+    assert machine.asked == ["product"] * 3
+    assert [line.split(":")[0] for line in said] == [
+        "  wrong computes something else and is not timed"
+    ]
+    assert benchmark_statistics.disagreeing([found]) == ["wrong at A gru"]
+    assert "forward" not in found["results"]["wrong"]
+    assert found["results"]["scan"]["forward"]["seconds"] == [0.25] * 3
+    assert found["ratios"]["scan"]["both"]["any"] == {"peer": "right", "ratio": 1.0}
+    # The layer's products by its time, as a share of one step's product by its own.
+    share = problem.flops("both") / (2 * 4 * 2 * 6)
+    assert found["results"]["scan"]["both"]["sgemm_fraction"] == pytest.approx(share, rel=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [[], ["flax at A gru"]])
+def test_the_status_says_whether_all_agree(wrong, monkeypatch, capsys):
+    found = {"rows": [{"library": "jaxrnn"}], "notes": [], "disagreeing": wrong}
+    monkeypatch.setattr(benchmark_step, "command", lambda *_: found)
+    assert benchmark.main(["step"]) == len(wrong)
+    assert "| jaxrnn |" in capsys.readouterr().out
 
 
 def test_a_first_loss_that_differs_is_seen():
