@@ -22,7 +22,6 @@ from experiments import (
     cli,
 )
 from experiments.benchmark_problems import Problem, agrees, deviations, draw, problems
-from experiments.benchmark_statistics import best, geometric_mean, noisy, summary
 from experiments.cli import UserError
 from experiments.peers import engine_layer, layouts, limits, scan_layer
 
@@ -101,40 +100,6 @@ def test_flops_and_bytes_of_a_layer():
     assert problem.bytes("forward") == 4 * 5 * 4 * (3 + 2)
     assert problem.product == (4, 2, 6)
     assert problem.activations() == 5 * 4 * 2 * 3
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 15])
-def test_statistics_are_numpys(count):
-    seconds = np.random.default_rng(count).exponential(size=count)
-    found = summary(list(seconds))
-    expected = np.percentile(seconds, [25, 50, 75])
-    # The same two sums of two float64.
-    np.testing.assert_allclose([found[k] for k in ("q1", "median", "q3")], expected, rtol=1e-14)
-    mean = geometric_mean(seconds)
-    np.testing.assert_allclose(mean, np.exp(np.mean(np.log(seconds))), rtol=1e-14)
-    assert noisy(found) == bool(expected[2] - expected[0] > 0.2 * expected[1])
-    assert best({str(k): s for k, s in enumerate(seconds)})[1] == seconds.min()
-
-
-def test_of_nothing_there_is_no_mean_and_no_best():
-    assert geometric_mean([]) is None
-    assert best({}) is None
-
-
-def test_ratios_are_medians_by_ours():
-    libraries = [benchmark_workers.ours("scan"), *benchmark_workers.PEERS]
-    medians = {"scan": 2.0, "lax.scan": 5.0, "flax": 3.0, "torch": 1.0}
-    entries = {name: {"forward": {"median": m}, "both": {"median": 10 * m}}
-               for name, m in medians.items()} | {"keras-tf": {"error": "no"}}  # fmt: skip
-    found = benchmark_statistics.ratios(entries, libraries)["scan"]["forward"]
-    assert found == {
-        "any": {"peer": "torch", "ratio": 0.5},
-        "jax": {"peer": "flax", "ratio": 1.5},
-        "torch": {"peer": "torch", "ratio": 0.5},
-    }
-    measured = [{"ratios": benchmark_statistics.ratios(entries, libraries)}] * 2
-    means = benchmark_statistics.means(measured, libraries)["scan"]
-    assert means["jax"] == {"mean": pytest.approx(1.5, rel=1e-12), "least": 1.5, "count": 4}
 
 
 @pytest.mark.parametrize(
@@ -248,7 +213,7 @@ def test_what_computes_something_else_is_said_and_not_timed(monkeypatch):
     wrong = InThisProcess("wrong", scan_layer, spoil=swapped)
     right = InThisProcess("right", scan_layer)
     machine, said = InThisProcess("limits-numpy", limits, "numpy"), []
-    rates = dict.fromkeys(("product", "tanh", "copy"), {"rate": 1e9})
+    rates = {kind: {"rate": 1e9} for kind in ("product", "tanh", "copy")}
     problem = Problem("A", "gru", (5, 4, 3, 2))
     found = benchmark_layer.one_problem(
         problem, [good, wrong, right], [machine], InThisProcess("", scan_layer), 3, rates,
