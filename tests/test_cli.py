@@ -16,7 +16,7 @@ from experiments.recipes import Settings as Imdb
 ROOT = Path(__file__).parent.parent
 COMMANDS = [
     "imdb", "mnist", "memory", "predict", "data", "plot", "checkpoint", "report", "mnist_plots",
-    "export",
+    "export", "benchmark",
 ]  # fmt: skip
 
 
