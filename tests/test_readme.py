@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+
+import jaxrnn
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -19,6 +22,17 @@ def test_the_python_blocks_run_one_after_the_other():
     assert names["value"] > 0
     assert all(jax.numpy.isfinite(leaf).all() for leaf in jax.tree.leaves(names["gradient"]))
     assert names["values"].shape == (5,)
+    assert names["summary"].shape == (8, 64)
+    # Both loops of many devices took one step of descent each on the whole batch's mean.
+    params = jaxrnn.init(jax.random.key(0), names["cell"], 32, 64)
+    value = None
+    for _ in range(2):
+        value, gradient = jax.value_and_grad(names["loss"])(params, names["xs"], names["lengths"])
+        params = jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient)
+    # float32 means over 8 shards instead of one batch.
+    np.testing.assert_allclose(names["value"], value, rtol=1e-5)
+    for found, expected in zip(names["params"], params, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"experiments\.(\w+)", README))))
