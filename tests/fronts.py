@@ -9,6 +9,7 @@ import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from tables import random_params
@@ -45,6 +46,18 @@ def nnx_modules(cell, seed=0, dtype=None, **options):
 def nnx_front(cell, dtype=None, **options):
     ours, theirs, params = nnx_modules(cell, dtype=dtype, **options)
     return Front(ours, theirs, params)
+
+
+def traceable(module):
+    """Flax's own module as a function for `jax.grad`: its generators count in their own trace."""
+    if not isinstance(module, nnx.Module):
+        return module
+    graph, state = nnx.split(module)
+
+    def call(inputs, **options):
+        return nnx.merge(graph, jax.tree.map(lambda a: a, state))(inputs, **options)
+
+    return call
 
 
 def nnx_bidirectional(cell, merge_fn=None, **options):

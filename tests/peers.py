@@ -48,6 +48,8 @@ def keras_layers(
     """Built Keras layers; `gru_reset_before` is GRU(reset_after=False)."""
     if cell.name == "gru_reset_before":
         options["reset_after"] = False
+    if dtype == "float64":  # on its JAX backend Keras's own tanh computes in float32
+        options.setdefault("activation", jnp.tanh)
     made = []
     for _ in range(layers):
         layer = KERAS[cell.name[:3].replace("lst", "lstm")](
@@ -105,7 +107,9 @@ def nnx_peer(cell, dtype="float32", inputs=3, units=5, kind=None):
     graph, weights, rest = nnx.split(nnx.RNN(made, return_carry=True), nnx.Param, ...)
 
     def run(weights, xs, lengths):
-        carry, hs = nnx.merge(graph, weights, rest)(xs, seq_lengths=lengths)
+        # Copied, as its generator counts, which only a variable of the same trace may.
+        own = jax.tree.map(lambda a: a, rest)
+        carry, hs = nnx.merge(graph, weights, own)(xs, seq_lengths=lengths)
         return [[as_tuple(carry)]], hs
 
     def load(weights):

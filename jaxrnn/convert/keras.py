@@ -20,7 +20,7 @@ KERAS: dict[str, Order] = {
 }
 
 
-def from_keras(cell: Cell, layers: Sequence[Sequence[Any]]) -> StackParams:
+def from_keras(cell: Cell, layers: Sequence[Any]) -> StackParams:
     """The weights of Keras layers on top of each other.
 
     Args:
@@ -63,7 +63,7 @@ def to_keras(cell: Cell, params: StackParams) -> list[list[np.ndarray]]:
     return [[array for p in layer for array in _arrays(cell, order, p)] for layer in params]
 
 
-def _layer(cell: Cell, order: Order, number: int, weights: Sequence[Any]) -> tuple[Params, ...]:
+def _layer(cell: Cell, order: Order, number: int, weights: Any) -> tuple[Params, ...]:
     directions = {2: 1, 3: 1, 4: 2, 6: 2}.get(len(weights))
     if directions is None or hasattr(weights, "ndim"):
         raise ValueError(

@@ -105,7 +105,7 @@ class RNN(nn.Module):
     `jaxrnn.unroll`.
     """
 
-    cell: RecurrentCell
+    cell: nn.Module
     time_major: bool = False
     return_carry: bool = False
     reverse: bool = False
