@@ -33,7 +33,7 @@ LIBRARY = {
         "jaxtyping",
         "numpy",
     },
-    "engines/reverse_mode": {"jax", "jaxtyping"},
+    "engines/reverse_mode": {"jax", "jaxtyping", "contextlib"},
     "engines/scan": {"cells", "jax", "jaxtyping"},
     "unroll": {"cells", "engines", "jax", "jaxtyping", "numpy"},
     "layers": {"cells", "parallel", "unroll", "jax", "jaxtyping"},

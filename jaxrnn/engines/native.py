@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn.cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
 from jaxrnn.engines.library import why_not
-from jaxrnn.engines.reverse_mode import no_derivative, reverse_mode_only
+from jaxrnn.engines.reverse_mode import no_derivative, reverse_mode_only, way_out_named
 
 CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
 DTYPES = ("float32", "float64")
@@ -114,6 +114,13 @@ def _run(
     options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
 ) -> tuple[AnyState, Array]:
     check(options.cell, params.wx.dtype)
+    with way_out_named():
+        return _on_devices(options, params, xs, state, lengths, resets)
+
+
+def _on_devices(
+    options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
+) -> tuple[AnyState, Array]:
     mesh = jax.typeof(xs).sharding.mesh
     explicit = {n for n, t in zip(mesh.axis_names, mesh.axis_types, strict=True) if t is EXPLICIT}
     if not explicit:

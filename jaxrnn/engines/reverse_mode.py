@@ -3,6 +3,8 @@
 JAX's own message for a custom gradient under `jvp` cannot name a way out; these can.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,6 +16,17 @@ MESSAGE = (
     "the native engine has no forward-mode and no second derivatives (jvp, jacfwd, hessian); "
     "use engine=jaxrnn.engines.scan"
 )
+
+
+@contextlib.contextmanager
+def way_out_named() -> Iterator[None]:
+    """Around the traced function: `vmap` of `jvp` (jacfwd) fails there with JAX's own message."""
+    try:
+        yield
+    except TypeError as error:
+        if "forward-mode" in str(error):
+            raise TypeError(MESSAGE) from error
+        raise
 
 
 def _refuse(*_: Any, **__: Any) -> Any:
