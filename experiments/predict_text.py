@@ -61,7 +61,8 @@ def explain(
     """The answers after each word of what `answer` reads.
 
     Each is the answer to the text up to there, as a text of its own: so it is right where layers
-    run backwards too, and where a long text is cut. 500 words of a GRU(32) take two seconds.
+    run backwards too, and where a long text is cut. 500 words of a GRU(32) took 3.8 s of processor
+    time on two cores, 0.5 s once compiled.
 
     Raises:
         UserError: as `answer`.
