@@ -158,11 +158,11 @@ def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
     import numpy as np
     from flax import nnx
 
-    import jaxrnn
     from experiments import models
     from experiments.checkpoint import Checkpoints
     from experiments.ensemble import members
     from experiments.trained import best_params
+    from jaxrnn.engines import scan
 
     config, source = directory.config(), np.random.default_rng(0)
     try:
@@ -193,7 +193,7 @@ def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
     for member in members(model):
         if member.recurrent is not None:
             # The one engine whose program runs on every platform.
-            member.recurrent.engine = jaxrnn.engines.scan
+            member.recurrent.engine = scan
     return model, inputs, step
 
 

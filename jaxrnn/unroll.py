@@ -116,7 +116,10 @@ def _zero_state(cell: Cell, params: Params, xs: Array, time_axis: int) -> AnySta
     return cell.state(*[zeros for _ in cell.state._fields])  # type: ignore[attr-defined]
 
 
-def _checked_state(cell: Cell, params: Params, state: AnyState, batch: tuple[int, ...]) -> AnyState:
+# Sizes are Any in what follows: an int, or a symbol of `jax.export`.
+
+
+def _checked_state(cell: Cell, params: Params, state: AnyState, batch: tuple[Any, ...]) -> AnyState:
     if type(state) is not cell.state:
         raise TypeError(
             f"state is a {type(state).__name__}; {cell.name} needs a {cell.state.__name__}"
@@ -128,7 +131,7 @@ def _checked_state(cell: Cell, params: Params, state: AnyState, batch: tuple[int
     return jax.tree.map(lambda a: a.astype(accumulation_dtype(params.wh.dtype)), state)
 
 
-def _checked_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> Array:
+def _checked_lengths(lengths: Any, batch: tuple[Any, ...], steps: Any) -> Array:
     lengths = jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"lengths has dtype {lengths.dtype}; it counts steps and must be integer")
@@ -142,7 +145,7 @@ def _checked_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> Array:
     return lengths.astype(jnp.int32)
 
 
-def _checked_resets(resets: Any, shape: tuple[int, ...]) -> Array:
+def _checked_resets(resets: Any, shape: tuple[Any, ...]) -> Array:
     resets = jnp.asarray(resets)
     if resets.dtype != jnp.bool_:
         raise TypeError(f"resets has dtype {resets.dtype}; it must be bool")

@@ -64,7 +64,8 @@ def test_a_mistake_is_one_line_that_names_it(args, message):
         ("readout", "sum"), ("optimizer", "lion"), ("truncate", "middle"), ("data", "yes"),
         ("weight-decay", "-1"), ("epsilon", "0 1.5 nan"), ("max-skipped", "-1"),
         ("average", "1"), ("label-smoothing", "-0.1"), ("schedule", "step"),
-        ("checkpoint-minutes", "0"),
+        ("checkpoint-minutes", "0"), ("devices", "0 -1 x"), ("processes", "0"),
+        ("process-id", "-1"),
     ],
 )  # fmt: skip
 def test_every_number_of_imdb_has_bounds(flag, values):

@@ -90,7 +90,7 @@ def test_word_dropout_drops_whole_words():
     model = classifier(word_dropout=0.5, dropout=0.0)
     seen = []
     recurrent = model.recurrent
-    model.recurrent = lambda xs, lengths, key: (seen.append(xs), recurrent(xs, lengths, key))[1]
+    model.recurrent = lambda xs, *rest: (seen.append(xs), recurrent(xs, *rest))[1]
     for key in (None, jax.random.key(0)):
         model(ids(shape=(4, 50)), LENGTHS, key)
     quiet, dropped = np.asarray(seen[0]), np.asarray(seen[1])

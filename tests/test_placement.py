@@ -13,7 +13,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 from tables import assert_close
@@ -41,17 +40,19 @@ PLACES = {
     "pmap-8": Hardware(pmap=True),
 }
 FLAGS = ["--units", "4", "--embedding", "3", "--layers", "2", "--max-length", "8", "--batch-size",
-         "16", "--word-dropout", "0.2", "--learning-rate", "0.01"]  # fmt: skip
+         "16", "--word-dropout", "0.2", "--learning-rate", "0.01", "--patience", "100"]  # fmt: skip
 
 
 def settings(path, *flags):
     return parse(recipes.Settings, ["--run-dir", str(path), *FLAGS, *flags])
 
 
-def fifty_steps(hardware, optimizer):
+def fifty_steps(hardware):
     """Parameters, their average and the sums after 50 steps of the small corpus."""
     task = imdb.task(settings("nowhere"), TEXT)
     graphdef, params = nnx.split(task.model)
+    # Adam divides by the gradient's size: it shows a rounding of small gradients as no other does.
+    optimizer = make_optimizer("adam", 0.003, schedule="cosine", total_steps=100, clip_norm=1.0)
     steps = make_steps(
         graphdef, optimizer, jax.random.key(0), average=0.9, placement=start(hardware, 16)
     )
@@ -66,22 +67,17 @@ def fifty_steps(hardware, optimizer):
 
 @pytest.fixture(scope="module")
 def on_one_device():
-    return {name: fifty_steps(Hardware(), OPTIMIZERS[name]) for name in OPTIMIZERS}
+    return fifty_steps(Hardware())
 
 
-OPTIMIZERS = {
-    "sgd": optax.sgd(0.5),
-    "adam": make_optimizer("adam", 0.003, schedule="cosine", total_steps=100, clip_norm=1.0),
-}
-
-
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_fifty_steps_are_those_of_one_device(place, optimizer, on_one_device):
+@pytest.mark.parametrize("place", list(PLACES.values())[1:], ids=list(PLACES)[1:])
+def test_fifty_steps_are_those_of_one_device(place, on_one_device, record_property):
     """With dropout of words, features, between layers and before the readout."""
-    # Float32 sums over 16 rows in another order, 50 times; the largest seen is below.
-    state, sums, seen = fifty_steps(place, OPTIMIZERS[optimizer])
-    expected = on_one_device[optimizer]
+    state, sums, seen = fifty_steps(place)
+    expected = on_one_device
+    pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(expected[0].params), strict=True)
+    record_property("deviation", max(float(np.max(abs(a - b))) for a, b in pairs))
+    # Float32 sums over 16 rows in another order, 50 times.
     assert_close(state.params, expected[0].params, 1e-5)
     assert_close(state.average, expected[0].average, 1e-5)
     assert_close((state.totals, sums, seen), (expected[0].totals, *expected[1:]), 1e-4)
@@ -191,7 +187,7 @@ def launch(path, *flags):
     ]  # fmt: skip
 
 
-def ended(processes, seconds=300):
+def ended(processes, seconds=600):
     """Exit status, output and errors of each."""
     found = []
     try:
@@ -204,7 +200,7 @@ def ended(processes, seconds=300):
     return found
 
 
-def when(condition, processes, seconds=300):
+def when(condition, processes, seconds=600):
     """Wait until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -220,7 +216,8 @@ def test_two_processes_train_as_one(tmp_path):
     (status, out, err), (other_status, other_out, _) = ended(launch(pair, "--epochs", "7"))
     assert (status, other_status) == (0, 0), err
     assert "best epoch" in out
-    assert other_out == "", "only the first process speaks"
+    said = [line for line in other_out.splitlines() if not line.startswith("[Gloo]")]
+    assert said == [], "only the first process speaks"
     compare(pair, alone)  # 56 steps
 
 
@@ -246,9 +243,11 @@ def test_a_signal_to_one_process_stops_both_and_a_lost_one_ends_the_other(tmp_pa
     assert Checkpoints(path / "checkpoints").latest() > step
 
 
-def test_a_mistake_that_one_process_finds_is_said_by_all(tmp_path):
+def test_a_mistake_of_the_first_process_is_said_before_it_joins(tmp_path):
     pair = launch(tmp_path / "run", "--resume")
-    (status, _, err), _ = ended(pair[:1])[0], pair[1].kill()
+    status, _, err = ended(pair[:1])[0]
+    pair[1].kill()
+    ended(pair[1:])
     assert (status, err.count("\n")) == (2, 1)
     assert "holds no run; leave --resume out" in err
 
