@@ -22,7 +22,8 @@ def build(
     """Weights are named "layer/kernel" and "layer/bias"."""
     _, _, features, units = problem["sizes"]
     cell = CELLS[problem["cell"]](features, units, rngs=nnx.Rngs(0))
-    graph, state, rest = nnx.split(nnx.RNN(cell), nnx.Param, ...)
+    split: Any = nnx.split(nnx.RNN(cell), nnx.Param, ...)
+    graph, state, rest = split
     leaves, tree = jax.tree_util.tree_flatten_with_path(state)
     names = [_name(path) for path, _ in leaves]
 
