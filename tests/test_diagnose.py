@@ -10,7 +10,6 @@ from oracles import STEPS, run_alone, sigmoid
 from tables import (
     assert_close,
     every_cell,
-    every_row,
     in_float64,
     random_params,
     random_state,
@@ -61,11 +60,11 @@ def sines(engine, cell, params, xs, start=None, **how):
     return sum(jnp.sum(jnp.sin(a)) for a in (*state, hs))
 
 
-@every_row
+@every_cell
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [None, np.array([5, 0, 3])], ids=["full", "ragged"])
 @pytest.mark.parametrize("resets", [None, RESETS[:3, :5]], ids=["", "resets"])
-def test_oracle(cell, engine, lengths, resets, reverse):
+def test_oracle(cell, lengths, resets, reverse):
     """Equals what comes of moving each state a little by hand."""
     with jax.enable_x64(True):
         params = random_params(cell, dtype="float64")
@@ -73,8 +72,8 @@ def test_oracle(cell, engine, lengths, resets, reverse):
         start = random_state(cell, batch=(3,), dtype="float64")
         how = {"lengths": lengths, "resets": resets, "reverse": reverse}
         loss = functools.partial(sines, cell=cell, params=params, xs=xs, start=start, **how)
-        (actual,) = diagnose.state_gradients(loss, engine=engine)
-        (norms,) = diagnose.gradient_norms(loss, engine=engine)
+        (actual,) = diagnose.state_gradients(loss)
+        (norms,) = diagnose.gradient_norms(loss)
         plain = in_float64((params, xs, start))
     expected = finite_differences(cell.name, *plain, lengths, resets, reverse)
     assert type(actual) is type(norms) is cell.state

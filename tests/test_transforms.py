@@ -181,13 +181,14 @@ TRANSFORMS = {
     "jvp": jvp,
     "jacfwd": jacfwd,
 }
-# A custom gradient has no forward mode; only plain JAX code has.
-FORWARD = {"jvp", "jacfwd"}
+# Of plain JAX code only: a custom gradient has no forward mode, a compiled kernel no program that
+# runs elsewhere.
+SCAN_ONLY = {"jvp", "jacfwd", "export"}
 
 ROWS = {
     f"{cell}-{engine}-{transform}": (cell, ENGINES[engine], TRANSFORMS[transform])
     for cell, engine, transform in itertools.product(jaxrnn.CELLS, ENGINES, TRANSFORMS)
-    if engine == "scan" or transform not in FORWARD
+    if engine == "scan" or transform not in SCAN_ONLY
 }
 
 
