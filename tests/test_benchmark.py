@@ -264,18 +264,37 @@ def test_an_epochs_rows_are_its_files():
     assert torch["times ours"] == 3.0  # an only epoch stands for the later ones
 
 
-def test_keras_script_trains_on_the_sample():
-    args = ["--backend", "jax", "--data", "sample", "--epochs", "1", "--reviews", "40"]
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.peers.imdb_keras", *args, "--max-length", "6"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (row,) = [json.loads(line) for line in done.stdout.splitlines()]
-    # Embedding of 10,000 by 32, LSTM(32), one output: the tutorial's model.
-    assert row["parameters"] == 328_353
-    assert row["seconds"] > 0
+def tiny_script(name):
+    """A script's epoch on 40 generated reviews of 6 words, in one thread."""
+    script = benchmark_epoch.SCRIPTS[name]
+    args = (*script.args, "--reviews", "40", "--max-length", "6")
+    settings = benchmark.Epoch(data="sample", epochs=1)
+    return benchmark_epoch.one_run(script._replace(args=args), settings, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        # Embedding of 10,000 by 32, LSTM(32), one output: the tutorial's model.
+        ("keras-jax", 328_353),
+        pytest.param("keras-tf", 328_353, marks=pytest.mark.slow),
+        # PyTorch's LSTM has a second bias.
+        pytest.param("torch-packed", 328_353 + 128, marks=pytest.mark.slow),
+        pytest.param("torch-padded", 328_353 + 128, marks=pytest.mark.slow),
+    ],
+)
+def test_scripts_train_the_tutorials_model(name, parameters):
+    found = tiny_script(name)
+    (row,) = found["epochs"]
+    assert row["parameters"] == parameters
+    assert 0 < row["seconds"] < found["command_seconds"]
     assert 0 <= row["val_accuracy"] <= 1
+
+
+def test_a_script_that_fails_says_its_last_line():
+    script = benchmark_epoch.SCRIPTS["keras-jax"]._replace(args=("--backend", "mxnet"))
+    with pytest.raises(UserError, match=r"imdb_keras ended with status 2: error: .*mxnet"):
+        benchmark_epoch.one_run(script, benchmark.Epoch(data="sample"), 1)
 
 
 @pytest.mark.slow
