@@ -28,6 +28,7 @@ def build(
     weights = {k[2:]: jnp.asarray(a) for k, a in arrays.items() if k.startswith("w:")}
     assert network.embedding is not None
     assert network.recurrent is not None
+    assert network.dense.bias is not None
     network.embedding.embedding.set_value(jnp.asarray(arrays["embedding"]))
     network.recurrent.weights.set_value(((jaxrnn.Params(**weights),),))
     network.dense.kernel.set_value(jnp.asarray(arrays["kernel"]))
