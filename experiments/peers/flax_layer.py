@@ -23,7 +23,8 @@ def build(
     _, _, features, units = problem["sizes"]
     kind: Any = CELLS[problem["cell"]]
     cell = kind(features, units, rngs=nnx.Rngs(0))
-    graph, state, rest = nnx.split(nnx.RNN(cell), nnx.Param, ...)
+    split: Any = nnx.split  # its types do not know three parts
+    graph, state, rest = split(nnx.RNN(cell), nnx.Param, ...)
     leaves, tree = jax.tree_util.tree_flatten_with_path(state)
     names = [_name(path) for path, _ in leaves]
 
