@@ -98,9 +98,10 @@ def one_run(script: Script, settings: Any, threads: int) -> dict[str, Any]:
 
 
 def parsed(lines: str) -> list[dict[str, float]]:
-    """Seconds and validation accuracy of each epoch, out of lines of JSON."""
+    """Each epoch's seconds and validation accuracy, out of lines of JSON; others are skipped."""
     epochs = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    return [{key: row[key] for key in ("seconds", "val_accuracy")} for row in epochs]
+    keys = ("seconds", "val_accuracy", "parameters")
+    return [{key: row[key] for key in keys if key in row} for row in epochs]
 
 
 def rows(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -158,8 +158,8 @@ def one_problem(
     """Compare all libraries with float64, then time those that agree with it."""
     params, data = problems.draw(problem)
     expected = results(problem, reference, params, data, warm=False)[1]
-    loaded: dict[str, Any] = {}
-    entries: dict[str, Any] = {}
+    loaded: dict[str, tuple[Worker, dict[str, int]]] = {}
+    entries: dict[str, Found] = {}
     for worker in measured:
         name = worker.library.name
         try:

@@ -15,8 +15,8 @@ ODD = ("37,1,19,33", "1000,3,1,47", "61,33,129,65", "200,7,5,17", "13,129,300,10
 
 # Largest difference from float64, as a share of the quantity's largest magnitude. float32 rounds
 # each operation by 6e-8; that adds up over H products, T steps and, in the weights' gradients, over
-# up to B * T = 82,000 terms. README's sizes were seen to deviate by at most a tenth of this, and
-# one weight that is 1 % wrong by more than it.
+# up to B * T = 82,000 terms (the square root of that many roundings is 2e-5). Five steps leave 2e-6
+# in every library; the largest weight changed by 5 % is seen (`tests/test_benchmark.py`).
 TOLERANCE = 1e-3
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from experiments import (
     benchmark,
-    benchmark_epoch,
     benchmark_layer,
     benchmark_problems,
     benchmark_report,
@@ -246,36 +245,6 @@ def test_a_first_loss_that_differs_is_seen():
     losses = {"jaxrnn": 0.6931472, "torch": 0.6931471, "keras-tf": 0.6941471}
     assert benchmark_step.disagreeing(losses) == ["keras-tf"]
     assert benchmark_step.disagreeing({"a": 0.7, "b": 0.7, "c": float("nan")}) == ["c"]
-
-
-def test_an_epochs_rows_are_its_files():
-    lines = 'a warning\n{"epoch": 1, "seconds": 9.0, "val_accuracy": 0.8}\n'
-    lines += '{"epoch": 2, "seconds": 3.0, "val_accuracy": 0.9, "more": 1}\n'
-    epochs = benchmark_epoch.parsed(lines)
-    runs = {
-        "jaxrnn": [{"epochs": epochs, "command_seconds": 20.0}],
-        "torch-packed": [{"epochs": epochs[:1], "command_seconds": 30.0}],
-    }
-    mine, torch = benchmark_epoch.rows(runs)
-    assert mine == {
-        "script": "jaxrnn", "seconds per epoch": 3.0, "first epoch": 9.0, "whole command": 20.0,
-        "best validation accuracy": 0.9, "times ours": 1.0,
-    }  # fmt: skip
-    assert torch["times ours"] == 3.0  # an only epoch stands for the later ones
-
-
-def test_keras_script_trains_on_the_sample():
-    args = ["--backend", "jax", "--data", "sample", "--epochs", "1", "--reviews", "40"]
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.peers.imdb_keras", *args, "--max-length", "6"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (row,) = [json.loads(line) for line in done.stdout.splitlines()]
-    # Embedding of 10,000 by 32, LSTM(32), one output: the tutorial's model.
-    assert row["parameters"] == 328_353
-    assert row["seconds"] > 0
-    assert 0 <= row["val_accuracy"] <= 1
 
 
 @pytest.mark.slow

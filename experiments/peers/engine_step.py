@@ -21,11 +21,14 @@ def build(
 ) -> dict[str, Callable[[], dict[str, Any]]]:
     """The engine is the one that `unroll` takes by itself; the command has no other."""
     vocabulary, features = arrays["embedding"].shape
-    network: Any = models.Classifier(
+    network = models.Classifier(
         jaxrnn.LSTM, vocabulary=vocabulary, features=features, units=len(arrays["kernel"]),
         readout="last", rngs=nnx.Rngs(0),
     )  # fmt: skip
     weights = {k[2:]: jnp.asarray(a) for k, a in arrays.items() if k.startswith("w:")}
+    assert network.embedding is not None
+    assert network.recurrent is not None
+    assert network.dense.bias is not None
     network.embedding.embedding.set_value(jnp.asarray(arrays["embedding"]))
     network.recurrent.weights.set_value(((jaxrnn.Params(**weights),),))
     network.dense.kernel.set_value(jnp.asarray(arrays["kernel"]))

@@ -21,9 +21,10 @@ def build(
 ) -> dict[str, Callable[[], dict[str, Any]]]:
     """Weights are named "layer/kernel" and "layer/bias"."""
     _, _, features, units = problem["sizes"]
-    cell = CELLS[problem["cell"]](features, units, rngs=nnx.Rngs(0))
-    split: Any = nnx.split(nnx.RNN(cell), nnx.Param, ...)
-    graph, state, rest = split
+    kind: Any = CELLS[problem["cell"]]
+    cell = kind(features, units, rngs=nnx.Rngs(0))
+    split: Any = nnx.split  # its types do not know three parts
+    graph, state, rest = split(nnx.RNN(cell), nnx.Param, ...)
     leaves, tree = jax.tree_util.tree_flatten_with_path(state)
     names = [_name(path) for path, _ in leaves]
 
