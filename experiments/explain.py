@@ -49,7 +49,7 @@ class Words(NamedTuple):
     def probabilities(self) -> np.ndarray:
         """Of "positive", float64 [n + 1]."""
         # Not 1 / (1 + exp(-x)), which overflows where an answer is very sure.
-        return 0.5 * (1 + np.tanh(0.5 * self.log_odds.astype(np.float64)))
+        return np.exp(-np.logaddexp(0, -self.log_odds.astype(np.float64)))
 
     def answer(self, at: int = -1) -> str:
         """The answer at one place, "positive 97.3%"."""

@@ -110,18 +110,22 @@ class RunDir:
     @contextmanager
     def locked(self, *, resume: bool) -> Iterator[None]:
         """Make the directory if need be, and keep it for this process; `UserError` as `check`."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
+        self._make()
         with lock.hold(self.path):
             # Once more: another run may have come and gone since the first look.
             self.check(resume=resume)
             yield
 
     def create(self, config: dict[str, Any]) -> None:
-        """Write `config.json`."""
+        """Make the directory if need be, and write `config.json`."""
+        self._make()
         write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote; `UserError` where this is no run."""

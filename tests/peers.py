@@ -48,8 +48,6 @@ def keras_layers(
     """Built Keras layers; `gru_reset_before` is GRU(reset_after=False)."""
     if cell.name == "gru_reset_before":
         options["reset_after"] = False
-    if dtype == "float64":  # on its JAX backend Keras's own tanh computes in float32
-        options.setdefault("activation", jnp.tanh)
     made = []
     for _ in range(layers):
         layer = KERAS[cell.name[:3].replace("lst", "lstm")](
@@ -57,6 +55,11 @@ def keras_layers(
         )
         layer = keras.layers.Bidirectional(layer, dtype=dtype) if bidirectional else layer
         layer.build((None, None, inputs))
+        if dtype == "float64" and "activation" not in options:
+            # On its JAX backend Keras's own tanh computes in float32. Set behind the wrapper, which
+            # copies a layer through its config.
+            for one in (layer.forward_layer, layer.backward_layer) if bidirectional else (layer,):
+                one.cell.activation = jnp.tanh
         inputs = 2 * units if bidirectional else units
         made.append(layer)
     return made
