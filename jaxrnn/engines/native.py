@@ -186,6 +186,7 @@ def _sequence(options: _Options, args: Any, lengths: Any, resets: Any) -> Any:
 
 
 def _sequence_fwd(options: _Options, args: Any, lengths: Any, resets: Any) -> Any:
+    args = jax.tree.map(no_derivative, args)
     hs, h, c, cs, gates = _forward(options, args, lengths, resets, keep=True)
     return (hs, h, c), (args, lengths, resets, hs, cs, gates)
 

@@ -94,7 +94,9 @@ void run_forward(const Job<T>& job, Team& team) {
   const long parts = cut(job, parts_wanted(job, team, split), part);
   ForwardMemory<T> m;
   m.stride = stride;
-  m.steps = split ? kMostSteps : 1;
+  // As many steps' inputs at once as make enough rows for the weights to be worth fetching.
+  const long enough = kChunkSamples * parts / (job.rows > 0 ? job.rows : 1);
+  m.steps = !split || enough < 1 ? 1 : enough < kMostSteps ? enough : kMostSteps;
   m.a_stride = D + stride + lanes<T>;
   m.z_stride = Cell::blocks * stride + lanes<T>;
   m.h_stride = split ? stride + lanes<T> : m.a_stride;
