@@ -89,10 +89,12 @@ def write_page(page: Path, runs: Sequence[Loaded], studies: Sequence[results_mem
         text += (
             f"\n{results.section(key, of)}\n![Validation accuracy and loss by epoch](docs/{name})\n"
         )
-    for study in studies:
-        picture_of = results_memory.PICTURES[study.config["task"]]
-        shutil.copy(study.path / picture_of, docs / f"results-{picture_of}")
-        text += f"\n{results_memory.section(study)}\n![{picture_of}](docs/results-{picture_of})\n"
+    for task, some in results_memory.sections(studies).items():
+        text += f"\n{results_memory.section(task, some)}"
+        for study in some:
+            name = f"results-{study.path.name}.png"
+            shutil.copy(study.path / results_memory.PICTURES[task], docs / name)
+            text += f"\n![{study.path.name}](docs/{name})\n"
     write_text(page, text)
 
 

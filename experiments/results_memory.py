@@ -39,11 +39,18 @@ def load(directory: str | Path) -> Study | None:
         raise UserError(f"{path / 'results.jsonl'} cannot be read ({error})") from None
 
 
-def section(study: Study) -> str:
-    """Title, command, table and conditions."""
-    task = study.config["task"]
+def sections(studies: Sequence[Study]) -> dict[str, list[Study]]:
+    """The studies by their command, in the order of `PICTURES`."""
+    found = {task: [s for s in studies if s.config["task"] == task] for task in PICTURES}
+    return {task: of for task, of in found.items() if of}
+
+
+def section(task: str, studies: Sequence[Study]) -> str:
+    """Title, command, table and conditions; what several studies all hold stands there once."""
+    rows = {json.dumps(row): row for study in studies for row in study.rows}
     write = _sequence if task == "memory-sequence" else _span
-    return write(study.rows) + f"\n{conditions([study.config])}\n"
+    configs = [study.config for study in studies]
+    return write(list(rows.values())) + f"\n{conditions(configs)}\n"
 
 
 def _sequence(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -86,29 +86,41 @@ def test_the_bound_of_two_sigmoids():
     assert f"{results.TWICE:.3f}" == "0.503"
 
 
-def test_the_command_writes_page_and_pictures(runs, tmp_path, capsys):
-    study = tmp_path / "sequence"
-    study.mkdir()
-    (study / "config.json").write_text(
+def a_study(path, cell):
+    path.mkdir()
+    (path / "config.json").write_text(
         json.dumps({"task": "memory-sequence", "versions": VERSIONS, "machine": "A, 2 cores"})
     )
-    row = {"network": "feed-forward", "pair": [5, 2], "truth": 4, "prediction": 4.881}
-    (study / "results.jsonl").write_text(json.dumps(row) + "\n")
-    (study / "sequence.png").write_bytes(b"a picture")
+    rows = [
+        {"network": network, "pair": [5, 2], "truth": 4, "prediction": prediction}
+        for network, prediction in (("feed-forward", 4.881), (cell, 4.03))
+    ]
+    (path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (path / "sequence.png").write_bytes(b"a picture")
+    return path
+
+
+def test_the_command_writes_page_and_pictures(runs, tmp_path, capsys):
+    both = [a_study(tmp_path / "one", "rnn"), a_study(tmp_path / "two", "lstm")]
+    study = both[0]
     page = tmp_path / "RESULTS.md"
     with pytest.raises(UserError, match="holds no run but a study of memory; add --page"):
         report.main([*runs, str(study)])
-    report.main([*runs, str(study), "--page", str(page)])
+    report.main([*runs, *map(str, both), "--page", str(page)])
     text = page.read_text()
     assert text.index("LSTM(32) on 500 steps") < text.index("two layers of SimpleRNN(64)")
     assert "Tutorial: best validation accuracy 0.887, 487 s per epoch." in text
-    assert "| feed-forward | 4.88 |" in text
+    assert text.count("| feed-forward | 4.88 |") == 1, "both studies have it"
+    assert "| SimpleRNN | 4.03 |" in text
+    assert "| LSTM | 4.03 |" in text
     assert text.count("Measured on A, 2 cores; python 3.11.7, jax 0.10.2") == 3
     for name in ("imdb-lstm", "imdb-stacked"):
         assert f"docs/results-{name}.png" in text
         pixels = matplotlib.image.imread(tmp_path / "docs" / f"results-{name}.png")
         assert (pixels[..., :3] < 0.9).any(axis=-1).mean() > 0.01
-    assert (tmp_path / "docs" / "results-sequence.png").read_bytes() == b"a picture"
+    for path in both:
+        picture = tmp_path / "docs" / f"results-{path.name}.png"
+        assert picture.read_bytes() == b"a picture"
 
 
 def test_bad_input_is_one_line(runs, tmp_path):
