@@ -102,7 +102,8 @@ def whole(tmp_path_factory):
 def test_the_files_of_a_run(whole) -> None:
     names = {p.name for p in whole.iterdir()}
     assert names == {
-        "config.json", "metrics.jsonl", "summary.json", "curves.png", "checkpoints",
+        "config.json", "metrics.jsonl", "gradients.jsonl", "summary.json", "curves.png",
+        "checkpoints",
         "answers.npz", "confusion.png", "mistakes.png",
     }  # fmt: skip
     config = json.loads((whole / "config.json").read_text())
