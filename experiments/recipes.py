@@ -127,30 +127,30 @@ def pooled() -> Settings:
 
 
 def best() -> Settings:
-    """Five bidirectional GRUs side by side, reading out mean and maximum.
+    """Three bidirectional GRUs side by side, which read out mean and maximum over time.
 
     python -m experiments.imdb --recipe best
     """
     return Settings(
         recipe="best",
-        text=Text(vocabulary=30000, embedding=100, validation_fraction=0.05),
+        text=Text(vocabulary=30000, embedding=64, validation_fraction=0.05),
         model=Model(
             cell="gru",
             units=64,
             bidirectional=True,
             readout="mean-max",
-            members=5,
+            members=3,
             dropout=0.5,
-            word_dropout=0.3,
+            word_dropout=0.25,
         ),
         training=Training(
             batch_size=64,
-            epochs=6,
+            epochs=5,
             optimizer="adam",
-            learning_rate=0.005,
-            epsilon=2e-4,
+            learning_rate=0.004,
+            epsilon=1e-4,
             average=0.995,
-            patience=6,
+            patience=5,
         ),
     )
 
