@@ -29,8 +29,10 @@ from experiments.cli import UserError
 from experiments.settings import Hardware
 from jaxrnn import parallel
 
-# Seconds without a sign of life after which a process counts as gone, and those to wait for all.
-HEARTBEAT, JOIN = 60, 300
+# Seconds without a sign of life after which a process counts as gone (one that dies closes its
+# connections and is missed at once; 60 were too few on a machine so busy that compiling took as
+# long), and seconds to wait until all are there.
+HEARTBEAT, JOIN = 100, 300
 
 
 class Placement(NamedTuple):
