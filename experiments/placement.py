@@ -250,11 +250,13 @@ def _last_words(error: BaseException, placement: Placement) -> tuple[int, str]:
             return 130, "interrupted"
         case SystemExit():
             return int(error.code or 0), ""
-        case jax.errors.JaxRuntimeError():
-            return 1, (
-                f"error: {who} has lost another one ({_line(error)}); "
-                "start all of them again, with --resume where a step was saved"
-            )
+    # A sum that runs where it is called raises a bare ValueError that begins with XLA's status.
+    broken = isinstance(error, ValueError) and re.match(r"[A-Z_]+: ", str(error))
+    if broken or isinstance(error, jax.errors.JaxRuntimeError):
+        return 1, (
+            f"error: {who} has lost another one ({_line(error)}); "
+            "start all of them again, with --resume where a step was saved"
+        )
     import traceback
 
     return 1, "".join(traceback.format_exception(error))

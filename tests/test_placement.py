@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from tables import assert_close
@@ -52,7 +53,7 @@ def fifty_steps(hardware):
     task = imdb.task(settings("nowhere"), TEXT)
     graphdef, params = nnx.split(task.model)
     # Adam divides by the gradient's size: it shows a rounding of small gradients as no other does.
-    optimizer = make_optimizer("adam", 0.003, schedule="cosine", total_steps=100, clip_norm=1.0)
+    optimizer = make_optimizer("adam", optax.cosine_decay_schedule(0.003, 100), clip_norm=1.0)
     steps = make_steps(
         graphdef, optimizer, jax.random.key(0), average=0.9, placement=start(hardware, 16)
     )
@@ -241,6 +242,24 @@ def test_a_signal_to_one_process_stops_both_and_a_lost_one_ends_the_other(tmp_pa
     assert "error: process 0 of 2 has lost another one" in err
     assert time.monotonic() - begun < 60
     assert Checkpoints(path / "checkpoints").latest() > step
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (jax.errors.JaxRuntimeError("UNKNOWN: Gloo AllGather failed"), "error: process 1 of 2 has"),
+        (ValueError("UNKNOWN: Gloo AllGather failed"), "error: process 1 of 2 has lost another"),
+        (ValueError("shapes differ"), "Traceback"),
+    ],
+)
+def test_a_lost_process_is_told_from_a_mistake(error, said, capfd, monkeypatch):
+    """Jax raises the same failure of a sum as one or the other type: which, depends on timing."""
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with Placement(processes=2, process=1).together():
+        raise error
+    assert codes == [1]
+    assert said in capfd.readouterr().err
 
 
 def test_a_mistake_of_the_first_process_is_said_before_it_joins(tmp_path):
