@@ -63,12 +63,19 @@ __attribute__((noinline)) void blocks(long rows, const T* a, long a_stride, cons
                                       long b_stride, long depth, T* c, long c_stride, Init init,
                                       const T* bias) {
   const long a_step = Across ? 1 : a_stride;
-  for (; rows >= kRows; rows -= kRows, a += kRows * a_step, c += kRows * c_stride)
-    block<T, kRows, N, Across>(a, a_stride, b, b_stride, depth, c, c_stride, init, bias);
+  // Blocks of about the same size: one of a row or two would wait for the weights.
+  for (long left = (rows + kRows - 1) / kRows; left > 0; --left) {
+    const long taken = (rows + left - 1) / left;
 #define JAXRNN_ROWS(M) \
   case M: block<T, M, N, Across>(a, a_stride, b, b_stride, depth, c, c_stride, init, bias); break;
-  switch (rows) { JAXRNN_ROWS(1) JAXRNN_ROWS(2) JAXRNN_ROWS(3) JAXRNN_ROWS(4) JAXRNN_ROWS(5) }
+    switch (taken) {
+      JAXRNN_ROWS(1) JAXRNN_ROWS(2) JAXRNN_ROWS(3) JAXRNN_ROWS(4) JAXRNN_ROWS(5) JAXRNN_ROWS(6)
+    }
 #undef JAXRNN_ROWS
+    rows -= taken;
+    a += taken * a_step;
+    c += taken * c_stride;
+  }
 }
 
 template <class T, bool Across>
