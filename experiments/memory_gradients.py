@@ -109,7 +109,7 @@ def losses(model: Classifier, tokens: jax.Array, labels: jax.Array, engine: Any 
     assert model.embedding is not None
     recurrent = _recurrent(model)
     states, _ = jaxrnn.unroll_stack(
-        recurrent.cell, recurrent.weights.get_value(), model.embedding(tokens), engine=engine
+        recurrent.cell, recurrent.weights.get_value(), model.embed(tokens), engine=engine
     )
     last = jnp.concatenate([state.h for state in states[-1]], axis=-1)
     if model.hidden is not None:
@@ -140,7 +140,7 @@ def saturation(model: Classifier, reviews: Reviews) -> dict[str, dict[str, float
     found = diagnose.saturation(
         recurrent.cell,
         recurrent.weights.get_value()[0][0],
-        model.embedding(jnp.asarray(reviews.tokens)),
+        model.embed(jnp.asarray(reviews.tokens)),
     )
     return {
         gate: {end: float(share) for end, share in shares._asdict().items()}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import jaxrnn
+from experiments.bigrams import Bigrams
 from experiments.ensemble import Ensemble, members
 from jaxrnn import parallel
 
@@ -67,8 +68,9 @@ class Classifier(nnx.Module):
     """Sequences to logits [B, classes]; one logit for two classes.
 
     With a vocabulary the inputs are ids [B, T], without one features [B, T, features]. Without a
-    cell the features themselves are read out: a bag of words. With `hidden` a dense layer of that
-    width and ReLU stands between readout and logits.
+    cell the features themselves are read out: a bag of words. `bigrams` is the rows of a table of
+    word pairs, whose features are added to the words'. With `hidden` a dense layer of that width
+    and ReLU stands between readout and logits.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Classifier(nnx.Module):
         cell: jaxrnn.Cell | None,
         *,
         vocabulary: int | None = None,
+        bigrams: int = 0,
         features: int,
         units: int,
         layers: int = 1,
@@ -101,6 +104,8 @@ class Classifier(nnx.Module):
         width *= 2 if readout == "mean-max" else 1
         self.hidden = nnx.Linear(width, hidden, rngs=rngs) if hidden else None
         self.dense = nnx.Linear(hidden or width, classes, rngs=rngs)
+        # Last, so that the other weights are those of the network without pairs.
+        self.bigrams = Bigrams(bigrams, features, rngs=rngs) if bigrams else None
 
     def __call__(
         self,
@@ -118,12 +123,10 @@ class Classifier(nnx.Module):
         words, features, between, behind = (
             (None,) * 4 if key is None else tuple(jax.random.split(key, 4))
         )
-        xs = inputs if self.embedding is None else self.embedding(inputs)
+        xs = inputs if self.embedding is None else self.embed(inputs, words, axis_name)
         if self.embedding is not None:
-            batch, steps, width = xs.shape
-            xs = drop(words, self.word_dropout, xs, (batch, steps, 1))
             # The same features of every word of a text, or the network reads them off a neighbour.
-            xs = drop(features, self.dropout, xs, (batch, 1, width))
+            xs = drop(features, self.dropout, xs, (xs.shape[0], 1, xs.shape[2]))
         if self.recurrent is None:
             last, hs = _as_outputs(xs, lengths)
         else:
@@ -132,6 +135,22 @@ class Classifier(nnx.Module):
         if self.hidden is not None:
             pooled = jax.nn.relu(self.hidden(pooled))
         return self.dense(drop(behind, self.dropout, pooled, pooled.shape))
+
+    def embed(
+        self, ids: jax.Array, key: jax.Array | None = None, axis_name: str | None = None
+    ) -> jax.Array:
+        """Features [B, T, F] of words, with those of pairs of words where there is a table of them.
+
+        A key drops words, and pairs by themselves: of most pairs one look is enough to know an
+        example again.
+        """
+        assert self.embedding is not None
+        drop = functools.partial(_dropout, mask=(*ids.shape, 1), axis_name=axis_name)
+        xs = drop(key, self.word_dropout, self.embedding(ids))
+        if self.bigrams is None:
+            return xs
+        pairs = None if key is None else jax.random.fold_in(key, 1)
+        return xs + drop(pairs, self.dropout, self.bigrams(ids))
 
 
 def read_out(how: Readout, last: jax.Array, hs: jax.Array, lengths: jax.Array) -> jax.Array:
@@ -184,6 +203,8 @@ def build(
         Classifier(
             jaxrnn.CELLS.get(settings["cell"]),  # "none" is none
             vocabulary=vocabulary,
+            # Every other member: those that read differently also err differently.
+            bigrams=0 if n % 2 else settings.get("bigrams", 0),
             features=features,
             units=settings["units"],
             layers=settings["layers"],
@@ -195,7 +216,7 @@ def build(
             classes=classes,
             rngs=rngs,
         )
-        for _ in range(settings.get("members", 1))
+        for n in range(settings.get("members", 1))
     ]
     return networks[0] if len(networks) == 1 else Ensemble(networks)
 
@@ -226,6 +247,8 @@ def summary(model: Classifier | Ensemble, inputs: tuple[int, ...]) -> list[Layer
         rows.append(
             Layer("Embedding", f"(B, {steps}, {model.embedding.features})", count(model.embedding))
         )
+    if model.bigrams is not None:
+        rows.append(Layer("Word pairs, added", rows[-1].output, count(model.bigrams)))
     for layer in () if recurrent is None else recurrent.weights.get_value():
         units = layer[0].wh.shape[0]
         name = f"{kind}({units})"

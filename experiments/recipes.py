@@ -30,6 +30,9 @@ class Text:
     """Share of the training reviews that is kept for validation."""
     embedding: Annotated[int, Range(1, 16384)] = 32
     """Features of a word."""
+    bigrams: Annotated[int, Range(0, 10**8)] = 0
+    """Rows of a table of word pairs, whose features are added to the words'; 0 for none. Of
+    several members every other one has such a table."""
 
 
 @flat

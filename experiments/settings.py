@@ -34,7 +34,8 @@ class Model:
     members: Annotated[int, Range(1, 64)] = 1
     """Networks trained side by side on the same batches; the mean of their logits answers."""
     dropout: Annotated[float, Share] = 0.0
-    """Share of features dropped: of the embedding, between layers and of the readout."""
+    """Share dropped of the features of the embedding, between layers and of the readout; and of
+    word pairs."""
     word_dropout: Annotated[float, Share] = 0.0
     """Share of words dropped: their whole embedding becomes zero."""
 
