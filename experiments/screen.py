@@ -4,7 +4,6 @@ On a terminal the bar is live; anywhere else (a file, a pipe, CI) there are plai
 """
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +38,7 @@ class Screen:
             self.console.print(*what, **how)
         except OSError:
             unheard(sys.stdout)
-            self.console = Console(file=open(os.devnull, "w"))  # noqa: SIM115
+            self.console = Console(quiet=True)
 
     def card(
         self, title: str, groups: Mapping[str, Mapping[str, Any]], layers: Iterable[Any]
