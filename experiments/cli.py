@@ -37,7 +37,8 @@ class Range(NamedTuple):
         """Whether `x` is a finite number inside."""
         above = x > self.low if self.open_low else x >= self.low
         below = x < self.high if self.open_high else x <= self.high
-        return math.isfinite(x) and above and below
+        # An integer is finite, and may be too large to be asked.
+        return above and below and (isinstance(x, int) or math.isfinite(x))
 
     def __str__(self) -> str:
         low = f"{'above' if self.open_low else 'at least'} {self.low:g}"

@@ -42,6 +42,8 @@ class Example:
         (["--units", "0"], "^--units is 0; give a number at least 1 and at most 8$"),
         (["--units", "9"], "^--units is 9; give"),
         (["--units", "-3"], "--units is -3"),
+        (["--units", "9" * 400], "^--units is 999.*; give a number at least 1 and at most 8$"),
+        (["--units", "9" * 5000], "--units: "),
         (["--rate", "nan"], "^--rate is nan; give a number above 0 and below 1$"),
         (["--rate", "inf"], "--rate is inf"),
         (["--rate", "1"], "--rate is 1.0"),
