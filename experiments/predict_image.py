@@ -105,8 +105,8 @@ def _reader(
 
     try:
         settings = settings_of(directory, config, Settings)
-        permute = settings["permute"]
-        reading = Reading(settings["pixels"] or permute is not None, permute)
+        pixels, permute = settings["pixels"], settings["permute"]
+        reading = Reading(pixels or permute is not None, permute)
         steps, features = reading.shape
         graphdef, params = models.shapes(
             settings, features=features, vocabulary=None, classes=CLASSES
