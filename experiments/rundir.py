@@ -14,6 +14,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from experiments.cli import UserError
 
 ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
+# What tensorstore (under orbax-checkpoint 0.12) takes for something else, or not at all.
+ODD = re.compile(r"[\[\]\\\ud800-\udfff]|(?<=/)gs:(?=/|$)")
 CONFIG = {"task": str, "title": str, "dataset": str, "settings": dict, "versions": dict,
           "data": dict, "devices": list}  # fmt: skip
 
@@ -119,6 +122,11 @@ class RunDir:
             )
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--run-dir {self.path} is a file; name a directory")
+        if odd := ODD.search(self.path.absolute().as_posix()):
+            raise UserError(
+                f"--run-dir {self.path} has {odd[0]!r} in its whole name, and Orbax writes no "
+                "checkpoint there; name another directory"
+            )
         existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"--run-dir {self.path} cannot be written; name another directory")

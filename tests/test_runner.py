@@ -332,14 +332,15 @@ def test_a_signal_during_the_last_evaluation_stops_too(tmp_path):
 @pytest.mark.parametrize("rate", [1e6, 1e38])
 def test_a_learning_rate_beyond_reason_leaves_no_bad_checkpoint(tmp_path, rate):
     """Past the parser, which refuses it; 1e6 may stay finite, 1e38 cannot."""
-    with pytest.raises(UserError, match=r"--learning-rate is .*; give a number above 0 and at most"):
+    with pytest.raises(
+        UserError, match=r"--learning-rate is .*; give a number above 0 and at most"
+    ):
         runner(tmp_path / "never", "--learning-rate", str(rate))
-    training = dataclasses.replace(parse(recipes.Settings, []).training, learning_rate=rate)
-    settings = parse(
-        recipes.Settings,
-        ["--run-dir", str(tmp_path / "run"), "--units", "4", "--checkpoint-steps", "1"],
-    )
-    settings = dataclasses.replace(settings, training=dataclasses.replace(training, epochs=1))
+    flags = ["--run-dir", str(tmp_path / "run"), "--units", "4", "--embedding", "3",
+             "--max-length", "8", "--batch-size", "32", "--epochs", "1"]  # fmt: skip
+    settings = parse(recipes.Settings, flags)
+    training = dataclasses.replace(settings.training, learning_rate=rate)
+    settings = dataclasses.replace(settings, training=training)
     run = Runner(imdb.task(settings, TEXT), settings, RunDir(tmp_path / "run"), Screen())
     if rate == 1e38:
         with pytest.raises(UserError, match=r"not finite at step 1: .*learning rate 1e\+38"):
@@ -351,15 +352,22 @@ def test_a_learning_rate_beyond_reason_leaves_no_bad_checkpoint(tmp_path, rate):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays))
 
 
-@pytest.mark.parametrize("name", ["a b", "ü\N{GRINNING FACE}", "a\nb", "%20#?*[x]'\"$\\", "\udcff"])
-def test_any_name_of_a_directory_will_do(tmp_path, name):
+def test_any_name_of_a_directory_will_do(tmp_path):
     """And one that is reached through a link."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    path = tmp_path / "link" / name
+    path = tmp_path / "link" / "a ü\N{GRINNING FACE}\n%20#?*'\"${x}|:,&"
     assert interrupted(path, 5, "--epochs", "2") == Stopped(5, signal.SIGTERM)
     assert runner(path, "--epochs", "2", "--resume").fit()["dataset"] == "sample"
     assert predict.classify(RunDir(path), RunDir(path).config(), TEXT.vocabulary, "a film").label
+
+
+@pytest.mark.parametrize("name", ["[x]", "a\\b", "\udcff", "gs:", "a]/b"])
+def test_a_name_that_orbax_cannot_write_under_is_refused_before_the_training(tmp_path, name):
+    with pytest.raises(UserError, match=r"in its whole name.*; name another directory"):
+        runner(tmp_path / name)
+    with pytest.raises(UserError, match="cannot save step 1"):
+        Checkpoints(tmp_path / name / "checkpoints").save(1, {"x": np.ones(3)}, {}, score=None)
 
 
 def test_debug_nans_is_one_line(tmp_path):
