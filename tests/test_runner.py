@@ -362,7 +362,7 @@ def test_any_name_of_a_directory_will_do(tmp_path):
     assert predict.classify(RunDir(path), RunDir(path).config(), TEXT.vocabulary, "a film").label
 
 
-@pytest.mark.parametrize("name", ["[x]", "a\\b", "\udcff", "gs:", "a]/b"])
+@pytest.mark.parametrize("name", ["[x]", "a\\b", "\udcff", "gs:"])
 def test_a_name_that_orbax_cannot_write_under_is_refused_before_the_training(tmp_path, name):
     with pytest.raises(UserError, match=r"in its whole name.*; name another directory"):
         runner(tmp_path / name)
