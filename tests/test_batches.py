@@ -94,7 +94,7 @@ def test_every_process_has_its_rows_and_all_have_all(batcher, seed, epoch, proce
     assert sorted(kept) == wanted(batcher)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(batchers(), st.integers(0, 2**64 - 1), st.integers(0, 10**6))
 def test_restarted_at_every_step_it_gives_the_same_rest(batcher, seed, epoch) -> None:
     of = batcher.corpus, batcher._rows, batcher.batch_size, batcher.boundaries[-1]
