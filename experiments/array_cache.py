@@ -20,8 +20,10 @@ def cache_path(name: str, *made_by: object) -> Path:
     key = hashlib.sha256("\0".join(map(str, (name, *made_by))).encode()).hexdigest()[:24]
     # An empty or relative $XDG_CACHE_HOME is to be ignored (XDG Base Directory Specification).
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():
-        base = Path("~/.cache").expanduser()
+    try:
+        base = base if base.is_absolute() else Path("~/.cache").expanduser()
+    except RuntimeError:
+        base = Path(os.devnull)  # no home: nothing is kept, and `save` says why
     return base / "jaxrnn" / f"{name}-{key}.npz"
 
 

@@ -14,7 +14,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TextIO, TypeVar
 
 import tyro
 
@@ -37,7 +37,8 @@ class Range(NamedTuple):
         """Whether `x` is a finite number inside."""
         above = x > self.low if self.open_low else x >= self.low
         below = x < self.high if self.open_high else x <= self.high
-        return math.isfinite(x) and above and below
+        # An integer is finite, and may be too large to be asked.
+        return above and below and (isinstance(x, int) or math.isfinite(x))
 
     def __str__(self) -> str:
         low = f"{'above' if self.open_low else 'at least'} {self.low:g}"
@@ -111,21 +112,60 @@ def _one_line(box: str) -> str:
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a command's `main` and exit with its status; a mistake is one line and status 2."""
+    _open_streams()
+    text = ""
     try:
         code = main() or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk can still be said
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        code = 2
+        code, text = 2, f"error: {mistake}"
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
+        code, text = 130, "interrupted"
     except BrokenPipeError:
-        # The reader (`| head`) has gone; leave without Python's own complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has gone.
         code = 141
+        unheard(sys.stdout)
     except OSError as mistake:
         # A full disk, a name too long for the file system: whatever no command could foresee.
         where = f"{mistake.filename}: " if mistake.filename else ""
-        print(f"error: {where}{mistake.strerror or mistake}", file=sys.stderr)
-        code = 2
+        code, text = 2, f"error: {where}{mistake.strerror or mistake}"
+        unheard(sys.stdout)
+    except Exception as mistake:
+        if not isinstance(mistake, MemoryError) and "RESOURCE_EXHAUSTED" not in str(mistake):
+            raise
+        code, text = 2, "error: there is not enough memory; give smaller numbers"
+    if text:
+        with contextlib.suppress(OSError):
+            print(printable(text), file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def printable(text: str) -> str:
+    """On one line, with control characters shown: names and files from elsewhere may hold any."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda m: repr(m[0])[1:-1], text)
+
+
+def unheard(stream: TextIO | None) -> None:
+    """Let what is still to be written to a stream that takes no more go nowhere, without a word.
+
+    Else Python itself complains at exit, with a status of its own.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.flush()  # type: ignore[union-attr]
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
+
+
+def _open_streams() -> None:
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Closed (`>&-`): the next file that is opened would get its number, and its output.
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name or a bar that the terminal's encoding lacks is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")

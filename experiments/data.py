@@ -86,7 +86,13 @@ def _tokens(prepared: Prepared, say: Say) -> token_cache.Tokens:
 def _texts(prepared: Prepared, split: Literal["train", "test"]) -> tuple[list[str], list[int]]:
     examples = read(prepared, split)
     texts = [example["text"].decode("utf-8", "replace") for example in examples]
-    return texts, [int(example["label"]) for example in examples]
+    labels = [int(example["label"]) for example in examples]
+    if not set(labels) <= {0, 1}:
+        raise UserError(
+            f"{prepared.directory} does not hold labelled reviews; delete it and run "
+            "`python -m experiments.data prepare imdb`"
+        )
+    return texts, labels
 
 
 def _sample() -> token_cache.Tokens:

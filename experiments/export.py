@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -118,38 +119,76 @@ def load(
     from jax import export
     from safetensors.numpy import load as read_tensors
 
+    from experiments import sealed
+
     try:
-        card = json.loads((directory / CARD).read_text())
+        card = json.loads((directory / CARD).read_text(encoding="utf-8"))
         files = {name: (directory / name).read_bytes() for name in (PROGRAM, WEIGHTS)}
         digests = {name: card["sha256"][name] for name in files}
     except FileNotFoundError as error:
         raise UserError(
             f"{directory} is no export: it has no {Path(error.filename).name}"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{directory} cannot be read ({error})") from None
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != digests[name]:
             raise UserError(f"{directory / name} is damaged: its digest differs; export it again")
-    exported = export.deserialize(bytearray(files[PROGRAM]))
-    weights = jax.device_put(read_tensors(files[WEIGHTS]))
+    # Sealed by whoever made it: whatever foreign readers make of it, the user gets one line.
+    try:
+        exported = export.deserialize(bytearray(files[PROGRAM]))
+        called = foreign_calls(exported.mlir_module())
+        weights = jax.device_put(read_tensors(files[WEIGHTS]))
+    except Exception as error:
+        why = sealed.line(error)
+        raise UserError(f"{directory} holds no program or weights of ours ({why})") from None
+    if called:
+        raise UserError(
+            f"{directory / PROGRAM} calls {', '.join(called)} outside itself, which no program of "
+            "ours does; it is not run"
+        )
     call = jax.jit(exported.call)
     return lambda xs, lengths: call(weights, xs, lengths), card
+
+
+def foreign_calls(module: str) -> list[str]:
+    """What a StableHLO program would call in the process that runs it, but for checks of shapes.
+
+    A custom call may name any function that the process has registered, with a pointer of the
+    program's choice: it is the one operation that could execute what somebody sent.
+    """
+    named = re.findall(r"custom_call *@([\w.]+)|call_target_name = \"([^\"]*)\"", module)
+    found = {name or other for name, other in named} - {"shape_assertion"}
+    unnamed = module.count("custom_call") - len(named)
+    return sorted(found) + ["something without a name"] * (unnamed > 0)
 
 
 def check(directory: RunDir) -> float:
     """The largest difference between the logits of the export and those of the checkpoint."""
     import numpy as np
 
+    from experiments import sealed
+
     answer, card = load(directory.path / "export")
     model, inputs, step = _model(directory)
-    if card["step"] != step:
+    if (held := card.get("step")) != step:
         raise UserError(
-            f"{directory.path / 'export'} holds step {card['step']}; the best one is {step} now: "
+            f"{directory.path / 'export'} holds step {held}; the best one is {step} now: "
             "export it again"
         )
     lengths = np.arange(len(inputs), dtype=np.int32) % (inputs.shape[1] + 1)
-    found, expected = (np.asarray(run(inputs, lengths)) for run in (answer, model))
+    expected = np.asarray(model(inputs, lengths))
+    try:
+        found = np.asarray(answer(inputs, lengths))
+    except Exception as error:
+        raise UserError(
+            f"{directory.path / 'export'} cannot be run ({sealed.line(error)})"
+        ) from None
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        raise UserError(
+            f"{directory.path / 'export'} answers {found.shape} numbers, finite ones: "
+            f"{np.isfinite(found).all()}; {expected.shape} are expected: export it again"
+        )
     return float(np.max(np.abs(found - expected)))
 
 
@@ -161,34 +200,40 @@ def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
     from experiments import models
     from experiments.checkpoint import Checkpoints
     from experiments.ensemble import members
+    from experiments.replay import settings_of
     from experiments.trained import best_params
     from jaxrnn.engines import scan
 
     config, source = directory.config(), np.random.default_rng(0)
+    data: dict[str, str] = {}
     try:
-        settings = config["settings"]
         if config["task"] == "imdb":
-            from experiments.imdb import VOCABULARY
+            from experiments.imdb import VOCABULARY, Settings
             from experiments.text import Vocabulary
 
-            words = Vocabulary.load(directory.path / VOCABULARY).size
-            model = models.build(
-                settings, features=settings["embedding"], vocabulary=words, classes=1
+            settings = settings_of(directory, config, Settings)
+            words = Vocabulary.load(directory.path / VOCABULARY)
+            data["vocabulary"] = words.digest
+            graphdef, params = models.shapes(
+                settings, features=settings["embedding"], vocabulary=words.size, classes=1
             )
-            inputs = source.integers(0, words, (16, 40)).astype(np.int32)
+            inputs = source.integers(0, words.size, (16, 40)).astype(np.int32)
         elif config["task"] == "mnist":
+            from experiments import mnist
             from experiments.image_batches import Reading
             from experiments.images import CLASSES
 
+            settings = settings_of(directory, config, mnist.Settings)
             steps, features = Reading(settings["pixels"], settings["permute"]).shape
-            model = models.build(settings, features=features, vocabulary=None, classes=CLASSES)
+            graphdef, params = models.shapes(
+                settings, features=features, vocabulary=None, classes=CLASSES
+            )
             inputs = source.random((16, steps, features), np.float32)
         else:
             raise UserError(f"{directory.path} is a run of {config['task']}, which has no model")
     except KeyError as missing:
         raise UserError(f"{directory.path}/config.json lacks {missing}") from None
-    graphdef, params = nnx.split(model)
-    step, best = best_params(Checkpoints(directory.checkpoints), params, settings, print)
+    step, best = best_params(Checkpoints(directory.checkpoints), params, settings, print, data)
     model = nnx.merge(graphdef, best)
     for member in members(model):
         if member.recurrent is not None:

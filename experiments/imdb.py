@@ -63,7 +63,7 @@ def task(settings: Settings, text: "TextData") -> "Task":
     """The reviews cut into batches, and the network that reads them."""
     from experiments import models
     from experiments.batches import Batches, best_boundaries, split_validation
-    from experiments.task import Task
+    from experiments.task import Task, digest
 
     of, training = settings.text, settings.training
     rows, held = split_validation(len(text.train.labels), of.validation_fraction, training.seed)
@@ -86,6 +86,11 @@ def task(settings: Settings, text: "TextData") -> "Task":
         test=batches(text.test),
         inputs=(of.max_length,),
         save=lambda run_dir: text.vocabulary.save(run_dir / VOCABULARY),
+        digests={
+            "training": digest(*text.train),
+            "test": digest(*text.test),
+            "vocabulary": text.vocabulary.digest,
+        },
     )
 
 

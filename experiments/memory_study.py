@@ -28,6 +28,8 @@ from experiments.data import TextData
 from experiments.memory_gradients import REVIEWS, Reviews
 from experiments.models import Classifier
 from experiments.plot import NAMES
+from experiments.recipes import Settings
+from experiments.replay import settings_of
 from experiments.rundir import RunDir
 from experiments.trained import best_params
 
@@ -142,7 +144,7 @@ def trained_run(path: str, text: TextData, words: int, say: Say) -> Pair:
             f"give a run of imdb on {text.dataset}"
         )
     try:
-        settings = config["settings"]
+        settings = settings_of(directory, config, Settings)
         if settings["vocabulary"] != words:
             raise UserError(
                 f"{path} has --vocabulary {settings['vocabulary']}; give one of {words}"
@@ -156,7 +158,8 @@ def trained_run(path: str, text: TextData, words: int, say: Say) -> Pair:
         raise UserError(f"{path}/config.json lacks {missing}") from None
     gradients.check(untrained, path)
     graphdef, params = nnx.split(untrained)
-    _, best = best_params(Checkpoints(directory.checkpoints), params, settings, say)
+    data = {"vocabulary": text.vocabulary.digest}
+    _, best = best_params(Checkpoints(directory.checkpoints), params, settings, say, data)
     return Pair(label, settings["cell"], untrained, nnx.merge(graphdef, best))
 
 

@@ -134,7 +134,7 @@ def task(settings: Settings, images: "ImageData") -> "Task":
     from experiments import models
     from experiments.image_batches import ImageBatches, Reading
     from experiments.order import split_validation
-    from experiments.task import Task
+    from experiments.task import Task, digest
 
     of, training = settings.image, settings.training
     reading = Reading(of.pixels, of.permute)
@@ -152,6 +152,7 @@ def task(settings: Settings, images: "ImageData") -> "Task":
         test=ImageBatches(images.test, None, training.batch_size, reading),
         inputs=reading.shape,
         save=lambda run_dir: None,
+        digests={"training": digest(*images.train), "test": digest(*images.test)},
     )
 
 

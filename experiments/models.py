@@ -221,6 +221,17 @@ def build(
     return networks[0] if len(networks) == 1 else Ensemble(networks)
 
 
+def shapes(
+    settings: Mapping[str, Any], *, features: int, vocabulary: int | None, classes: int
+) -> tuple[nnx.GraphDef, Any]:
+    """What `nnx.split` makes of `build`, without a number in it: for parameters from elsewhere."""
+
+    def drawn() -> Classifier | Ensemble:
+        return build(settings, features=features, vocabulary=vocabulary, classes=classes)
+
+    return nnx.split(nnx.eval_shape(drawn))
+
+
 class Layer(NamedTuple):
     """A row of the summary."""
 

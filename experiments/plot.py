@@ -76,11 +76,11 @@ def title(
 def heading(config: dict[str, Any]) -> list[str]:
     """What every picture of a run says first: data set and cell, and where it is the sample."""
     settings = config.get("settings", {})
-    cell = f"{NAMES.get(settings.get('cell'), settings.get('cell'))}({settings.get('units')})"
+    cell = f"{NAMES.get(str(settings.get('cell')), settings.get('cell'))}({settings.get('units')})"
     layers = settings.get("layers", 1)
     if settings.get("cell") == "none":
         cell = WITHOUT
-    elif layers > 1:
+    elif layers != 1:
         cell = f"{layers} x {cell}"
     if settings.get("bidirectional"):
         cell = f"bidirectional {cell}"
@@ -94,7 +94,7 @@ def curves(rows: Sequence[dict[str, Any]], *, title: str) -> "Figure":
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure = Figure(figsize=(11, 4.9), dpi=150, layout="constrained")
-    figure.suptitle(_in_lines(title), fontsize=13, fontweight="bold")
+    figure.suptitle(_in_lines(title), fontsize=13, fontweight="bold", parse_math=False)
     best, last = best_row(rows), max(row["epoch"] for row in rows)
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         for part, style in (("train", TRAINING), ("val", VALIDATION)):

@@ -99,16 +99,20 @@ def _reader(
     from experiments.checkpoint import Checkpoints
     from experiments.image_batches import Reading
     from experiments.images import CLASSES
+    from experiments.mnist import Settings
+    from experiments.replay import settings_of
     from experiments.trained import best_params
 
     try:
-        settings = config["settings"]
-        reading = Reading(settings["pixels"], settings["permute"])
+        settings = settings_of(directory, config, Settings)
+        pixels, permute = settings["pixels"], settings["permute"]
+        reading = Reading(pixels or permute is not None, permute)
         steps, features = reading.shape
-        model = models.build(settings, features=features, vocabulary=None, classes=CLASSES)
+        graphdef, params = models.shapes(
+            settings, features=features, vocabulary=None, classes=CLASSES
+        )
     except KeyError as missing:
         raise UserError(f"{directory.path}/config.json lacks {missing}") from None
-    graphdef, params = nnx.split(model)
     _, best = best_params(Checkpoints(directory.checkpoints), params, settings, _note)
 
     @jax.jit

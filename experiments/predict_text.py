@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Texts in one batch: the outputs of 64 times 500 words of a wide network still fit into memory.
 _AT_ONCE = 64
+# Of a file or standard input, which may never end.
+MOST_BYTES = 100_000_000
 
 
 class Answer(NamedTuple):
@@ -106,19 +108,21 @@ def _log_odds(
 
     from experiments import models
     from experiments.checkpoint import Checkpoints
+    from experiments.recipes import Settings
+    from experiments.replay import settings_of
     from experiments.text import PADDING
     from experiments.trained import best_params
 
     try:
-        settings = config["settings"]
-        model = models.build(
+        settings = settings_of(directory, config, Settings)
+        graphdef, params = models.shapes(
             settings, features=settings["embedding"], vocabulary=vocabulary.size, classes=1
         )
         most, truncate = settings["max_length"], settings["truncate"]
     except KeyError as missing:
         raise UserError(f"{directory.path}/config.json lacks {missing}") from None
-    graphdef, params = nnx.split(model)
-    _, best = best_params(Checkpoints(directory.checkpoints), params, settings, _note)
+    data = {"vocabulary": vocabulary.digest}
+    _, best = best_params(Checkpoints(directory.checkpoints), params, settings, _note, data)
 
     @jax.jit
     def log_odds(params: Any, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
@@ -140,14 +144,22 @@ def _log_odds(
 def _read(file: str | None) -> str:
     try:
         if file is not None:
-            return Path(file).read_text(encoding="utf-8")
-        if sys.stdin.isatty():
-            _note("reading the text from the keyboard; end it with Ctrl-D")
-        return sys.stdin.buffer.read().decode("utf-8")
-    except OSError as error:
-        raise UserError(f"--file {file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{file or 'standard input'} is not UTF-8 text") from None
+            with Path(file).open("rb") as opened:
+                content = opened.read(MOST_BYTES + 1)
+        else:
+            if sys.stdin.isatty():
+                _note("reading the text from the keyboard; end it with Ctrl-D")
+            content = sys.stdin.buffer.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(
+                f"{file or 'standard input'} has more than {MOST_BYTES:,} bytes; give a part of it"
+            )
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise UserError(f"{file or 'standard input'} is not UTF-8 text") from None
+        reason = getattr(error, "strerror", None) or error  # a name with a null character
+        raise UserError(f"--file {file} cannot be read: {reason}") from None
 
 
 def _note(line: str) -> None:

@@ -107,7 +107,7 @@ def picture(runs: Sequence[Loaded]) -> "Figure":
     titles = dict.fromkeys(one.config.get("title", "") for one in runs)
     samples = any(one.config.get("dataset") == "sample" for one in runs)
     parts = [*titles, f"{len(runs)} runs", *(["dataset: sample"] if samples else [])]
-    figure.suptitle(" · ".join(parts), fontsize=12.5, fontweight="bold")
+    figure.suptitle(" · ".join(parts), fontsize=12.5, fontweight="bold", parse_math=False)
     accuracy, loss = figure.subplots(1, 2)
     for axes, name in ((accuracy, "accuracy"), (loss, "loss")):
         for n, one in enumerate(runs):
@@ -136,7 +136,9 @@ def picture(runs: Sequence[Loaded]) -> "Figure":
     accuracy.set_ylabel("validation accuracy (%)")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     loss.set_ylabel("validation loss (cross-entropy, nats)")
-    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", frameon=False)
+    handles = accuracy.get_legend_handles_labels()
+    for text in figure.legend(*handles, loc="outside right center", frameon=False).get_texts():
+        text.set_parse_math(False)  # a directory may have any name
     return figure
 
 

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,14 @@ from typing import Any
 
 from experiments import lock
 from experiments.atomic import write_text
-from experiments.cli import UserError, flag
+from experiments.cli import UserError
 
 ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
+# What tensorstore (under orbax-checkpoint 0.12) takes for something else, or not at all.
+ODD = re.compile(r"[\[\\\ud800-\udfff]|(?<=/)gs:(?=/|$)")
+CONFIG = {"task": str, "title": str, "dataset": str, "settings": dict, "versions": dict,
+          "data": dict, "devices": list}  # fmt: skip
 
 # May differ when a run is continued: they change nothing of what is computed.
 FREE = {
@@ -46,6 +51,18 @@ def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return max(rows, key=lambda row: -math.inf if math.isnan(v := row["val_accuracy"]) else v)
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: it cannot be read, is no JSON, or nested so deeply that nobody wrote it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from None
+
+
 @dataclasses.dataclass(frozen=True)
 class Loaded:
     """One run's files, as `load` read them."""
@@ -63,7 +80,8 @@ def load(directory: str | Path) -> Loaded:
         UserError: it is no run, a file of it is damaged, or no epoch is finished yet.
     """
     found = RunDir(directory)
-    loaded = Loaded(found.path.name, found.config(), found.rows(), found.summary())
+    summary = found.summary(("parameters", "test_accuracy"))
+    loaded = Loaded(found.path.name, found.config(), found.rows(), summary)
     if not loaded.rows:
         raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
     return loaded
@@ -89,6 +107,11 @@ class RunDir:
         """Raise `UserError` where a run here would overwrite something or has nothing to resume."""
         # An empty directory is somebody's intention, a missing one may be a mistake in its name.
         if resume and not self.holds_run() and not self.is_fresh():
+            if self.checkpoints.exists():
+                raise UserError(
+                    f"--resume: {self.path} has checkpoints and no config.json; put it back from a "
+                    "copy, for it says what they are of"
+                )
             raise UserError(
                 f"--resume: {self.path} holds no run; leave --resume out to start one there"
             )
@@ -99,6 +122,11 @@ class RunDir:
             )
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--run-dir {self.path} is a file; name a directory")
+        if odd := ODD.search(self.path.absolute().as_posix()):
+            raise UserError(
+                f"--run-dir {self.path} has {odd[0]!r} in its whole name, and Orbax writes no "
+                "checkpoint there; name another directory"
+            )
         existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"--run-dir {self.path} cannot be written; name another directory")
@@ -116,6 +144,14 @@ class RunDir:
             self.check(resume=resume)
             yield
 
+    def check_untrained(self) -> None:
+        """Raise `UserError` where there are rows, and hence were checkpoints."""
+        if rows := self.rows():
+            raise UserError(
+                f"{self.path} has {len(rows)} finished epochs and no checkpoint; put its "
+                "checkpoints back, or begin again in another directory"
+            )
+
     def create(self, config: dict[str, Any]) -> None:
         """Make the directory if need be, and write `config.json`."""
         self._make()
@@ -129,36 +165,11 @@ class RunDir:
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote; `UserError` where this is no run."""
-        return self._read("config.json")
-
-    def check_same(self, config: dict[str, Any]) -> list[str]:
-        """Raise `UserError` unless a resumed run's settings and data are those it began with.
-
-        Returns:
-            A line for each version and for the devices, where they are others than before: they
-            change the last digits of sums, and nothing of data, keys and order.
-        """
-        before = self.config()
-        if before.get("dataset") != config["dataset"]:
-            raise UserError(
-                f"--resume: this run was trained on {before.get('dataset')}, "
-                f"and the data is {config['dataset']} now"
-            )
-        for name, new in config["settings"].items():
-            old = before.get("settings", {}).get(name)
-            if name not in FREE and old != new:
-                raise UserError(
-                    f"--resume: {flag(name)} is {new}, but this run was started with {old}"
-                )
-        then, now = (
-            {**c.get("versions", {}), "devices": c.get("devices")} for c in (before, config)
-        )
-        return [
-            f"{name}: {then.get(name)} when this run was started, {now[name]} now. Data, order and "
-            "keys are the same; sums may differ in their last digits."
-            for name in now
-            if then.get(name) != now[name]
-        ]
+        found = self._read("config.json")
+        for name, kind in CONFIG.items():
+            if name in found and not isinstance(found[name], kind):
+                raise UserError(f"{self.path}/config.json is damaged: {name} is no {kind.__name__}")
+        return found
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replace `metrics.jsonl` by these rows, and `gradients.jsonl` by what else they hold."""
@@ -175,7 +186,9 @@ class RunDir:
             try:
                 row = json.loads(line)
                 rows.append({name: row[name] for name in ROW})
-            except (ValueError, TypeError, KeyError):
+                if not all(map(_is_number, rows[-1].values())):
+                    raise ValueError
+            except (ValueError, TypeError, KeyError, RecursionError):
                 raise UserError(f"{path} is damaged: line {number} is no row of metrics") from None
         return rows
 
@@ -191,18 +204,31 @@ class RunDir:
         """Replace `summary.json`."""
         write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
-    def summary(self) -> dict[str, Any] | None:
-        """The result, or None while there is none."""
-        return self._read("summary.json") if (self.path / "summary.json").exists() else None
+    def summary(self, numbers: Sequence[str] = ("test_accuracy",)) -> dict[str, Any] | None:
+        """The result with at least these numbers, or None while there is none."""
+        if not (self.path / "summary.json").exists():
+            return None
+        found = self._read("summary.json")
+        for name in numbers:
+            if not _is_number(found.get(name)):
+                raise UserError(
+                    f"{self.path / 'summary.json'} is damaged: {name} is no number; delete it, and "
+                    "the command of the run with --resume makes it again"
+                )
+        return found
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
         if not path.exists():
             raise UserError(f"{self.path} is no run: it has no {name}")
-        try:
-            content = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error})") from None
+        content = read_json(path)
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no JSON object")
         return content
+
+
+def _is_number(value: object) -> bool:
+    """Whether anybody can compute with it, or draw it: JSON can hold integers of any size."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**53

@@ -14,11 +14,10 @@ import jax
 import numpy as np
 from flax import nnx
 
-from experiments import models, plot
+from experiments import identity, models, plot
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError
 from experiments.divergence import Seen, Watch
-from experiments.machine import machine, versions
 from experiments.placement import ONE_DEVICE, Placement
 from experiments.rundir import RunDir, best_row
 from experiments.screen import Bar, Screen
@@ -61,6 +60,7 @@ class Runner:
         training, self.run = settings.training, settings.run
         self.training = training
         self.checkpoints = Checkpoints(directory.checkpoints)
+        self.identity: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
         graphdef, self.params = nnx.split(task.model)
         total_steps = training.epochs * task.train.steps_per_epoch
@@ -107,15 +107,8 @@ class Runner:
                 raise UserError(f"--debug-nans: {str(found).splitlines()[0]}") from found
 
     def _fit(self, held: contextlib.ExitStack) -> dict[str, Any] | Stopped:
-        config = {
-            "task": self.task.name,
-            "title": self.task.title,
-            "dataset": self.task.dataset,
-            "settings": self.settings,
-            "versions": versions(),
-            "machine": machine(),
-            "devices": self.placement.names(),
-        }
+        config = identity.describe(self.task, self.settings, self.placement)
+        self.identity = identity.fixed(config)
         opened = self.placement.shared(lambda: (0, (), *self._open(config, held)), ())
         _, _, resumed, finished = opened
         if finished is not None:
@@ -124,6 +117,8 @@ class Runner:
         state, seconds = self.steps.init(self.params), 0.0
         if resumed:
             state, seconds = self._restore(state)
+            # Those that were left out before count, too; the last one saved was looked at.
+            self.watch.skipped = int(state.skipped)
         self._card(config)
         stopped = self._epochs(state, seconds)
         if stopped is not None:
@@ -141,9 +136,10 @@ class Runner:
         held.enter_context(self.directory.locked(resume=self.run.resume))
         resumed = self.directory.holds_run()
         if resumed:
-            for line in self.directory.check_same(config):
+            for line in identity.check_same(self.directory.config(), config):
                 self.screen.say(line)
-            if (finished := self.directory.summary()) is not None:
+            finished = self.directory.summary(("best_epoch", "best_val_accuracy", "test_accuracy"))
+            if finished is not None:
                 return True, finished
         else:
             self.directory.create(config)
@@ -151,8 +147,8 @@ class Runner:
         return resumed, None
 
     def _restore(self, fresh: TrainState) -> tuple[TrainState, float]:
-        like, say = fresh._asdict(), self.screen.say
-        newest = self.placement.shared(lambda: self.checkpoints.restore_newest(like, say), like)
+        like = fresh._asdict()
+        newest = self.placement.shared(lambda: self._newest(like), like)
         if newest is None:
             self.screen.say("No checkpoint yet: starting at the first step.")
             return fresh, 0.0
@@ -164,9 +160,18 @@ class Runner:
         self.screen.say(f"Continuing at step {step:,}.")
         return TrainState(**arrays), meta["seconds"]
 
+    def _newest(self, like: dict[str, Any]) -> tuple[int, Any, dict[str, Any]] | None:
+        newest = self.checkpoints.restore_newest(like, self.screen.say)
+        if newest is None:
+            self.directory.check_untrained()
+            return None
+        step, _, meta = newest
+        identity.check_sealed(meta, self.identity, self.checkpoints.directory / str(step))
+        return newest
+
     def _save(self, state: TrainState, seconds: float, score: float | None) -> int:
         step = int(state.step)
-        meta = {"rows": self.rows, "seconds": seconds}
+        meta = {"rows": self.rows, "seconds": seconds, "run": self.identity}
         if self.placement.leader:
             self.checkpoints.save(step, state._asdict(), meta, score=score)
         return step
@@ -190,12 +195,15 @@ class Runner:
                     due = every is not None and (n + 1) % every == 0
                     signal = self.placement.largest(came[0] if came else 0)
                     if signal or due or waited > self.run.checkpoint_minutes:
+                        # First: a checkpoint behind a bad step would leave it out unasked.
+                        self.watch.look(late)
+                        late = None
                         step = self._save(state, time.perf_counter() - begun, None)
                         saved = time.perf_counter()
                         if signal:
                             return Stopped(step, signal)
                 self.watch.look(late)
-                train_loss, train_accuracy = _means(state.totals)
+                train_loss, train_accuracy = state.totals.means()
                 val_loss, val_accuracy = self.evaluate(state.evaluated, self.task.validation)
                 row = {
                     "epoch": epoch + 1,
@@ -215,10 +223,13 @@ class Runner:
                     self.directory.write_rows(self.rows)
                     plot.draw(self.directory.path)
                 self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
+                # One that came during the evaluation.
+                if signal := self.placement.largest(came[0] if came else 0):
+                    return Stopped(int(state.step), signal)
         return None
 
     def _finish(self) -> dict[str, Any]:
-        of = self.checkpoints, self.params, self.settings, self.screen.say
+        of = self.checkpoints, self.params, self.settings, self.screen.say, self.task.digests
         step, params = self.placement.shared(lambda: best_params(*of), self.params)
         test_loss, test_accuracy = self.evaluate(params, self.task.test)
         # Not `best_row`: where the best checkpoint was damaged, another one was tested.
@@ -244,7 +255,7 @@ class Runner:
         for batch in part.evaluation():
             found = self.steps.evaluate(params, Examples(*batch[:4]))
             sums = jax.tree.map(lambda a, b: a + b, sums, found)
-        return _means(sums)
+        return sums.means()
 
     def _is_patience_out(self) -> bool:
         if not self.rows:
@@ -255,7 +266,7 @@ class Runner:
         self.watch.look(late)
         numbers = []
         if late is not None:
-            loss, accuracy = _means(late.report.totals)
+            loss, accuracy = late.report.totals.means()
             numbers = [f"loss {loss:.3f}", f"accuracy {accuracy:.1%}"]
         if self.rows:
             numbers.append(f"val {self.rows[-1]['val_accuracy']:.1%}")
@@ -287,8 +298,3 @@ class Runner:
             },
             models.summary(task.model, task.inputs),
         )
-
-
-def _means(sums: Totals) -> tuple[float, float]:
-    loss, correct, weight = (float(np.asarray(field)) for field in sums)
-    return loss / max(weight, 1), correct / max(weight, 1)  # every step may have been left out

@@ -3,6 +3,8 @@
 On a terminal the bar is live; anywhere else (a file, a pipe, CI) there are plain lines only.
 """
 
+import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,29 +15,43 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from experiments.cli import printable, unheard
+
 
 class Screen:
-    """Writes to standard output, or nothing at all when `quiet`."""
+    """Writes to standard output, or nothing at all when `quiet`.
+
+    Where that takes no more (a full disk, a reader that has gone), nothing more is said: a training
+    goes on, for its results are in its files.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(highlight=False, quiet=quiet)
 
     def say(self, line: str, style: str = "") -> None:
         """A line (or several) above the bar, if there is one; never cut."""
-        self.console.print(Text(line, style=style), soft_wrap=True)
+        lines = "\n".join(map(printable, line.split("\n")))
+        self._print(Text(lines, style=style), soft_wrap=True)
+
+    def _print(self, *what: Any, **how: Any) -> None:
+        try:
+            self.console.print(*what, **how)
+        except OSError:
+            unheard(sys.stdout)
+            self.console = Console(quiet=True)
 
     def card(
         self, title: str, groups: Mapping[str, Mapping[str, Any]], layers: Iterable[Any]
     ) -> None:
         """The settings in groups, and the model as a table of `models.Layer`."""
-        self.console.print()
-        self.console.print(Text(title, style="bold"))
+        self._print()
+        self._print(Text(title, style="bold"))
         card = Table.grid(padding=(0, 2), collapse_padding=True)
         card.add_column(style="cyan", no_wrap=True)
         card.add_column(overflow="fold")
         for name, pairs in groups.items():
             card.add_row(name, "  ".join(f"{key}={_value(value)}" for key, value in pairs.items()))
-        self.console.print(card)
+        self._print(card)
         table = Table(box=None, padding=(0, 2), header_style="cyan", show_footer=True)
         layers = list(layers)
         table.add_column("layer", "total")
@@ -43,9 +59,9 @@ class Screen:
         table.add_column("parameters", f"{sum(r.parameters for r in layers):,}", justify="right")
         for row in layers:
             table.add_row(row.name, row.output, f"{row.parameters:,}")
-        self.console.print()
-        self.console.print(table)
-        self.console.print()
+        self._print()
+        self._print(table)
+        self._print()
 
     def row(self, row: Mapping[str, Any], epochs: int, *, best: bool) -> None:
         """One epoch's numbers."""
@@ -67,8 +83,14 @@ class Screen:
         if not self.console.is_terminal:
             yield bar
             return
-        with Live(bar, console=self.console, transient=True, refresh_per_second=8):
+        live = Live(bar, console=self.console, transient=True, refresh_per_second=8)
+        with contextlib.suppress(OSError):
+            live.start()
+        try:
             yield bar
+        finally:
+            with contextlib.suppress(OSError):  # the terminal was closed
+                live.stop()
 
 
 class Bar:

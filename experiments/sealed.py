@@ -221,8 +221,12 @@ def _file_digest(path: Path) -> str:
 
 def _check_files(directory: Path, manifest: Manifest) -> None:
     for name, digest in manifest.files.items():
+        path = directory / name
+        # Nothing outside, and nothing that never ends: a step may come from anywhere.
+        if ".." in Path(name).parts or Path(name).is_absolute() or path.exists() != path.is_file():
+            raise DamagedError(f"{directory} is damaged: {name} is no file in it")
         try:
-            found = _file_digest(directory / name)
+            found = _file_digest(path)
         except PermissionError as error:
             raise UserError(f"cannot read {directory}: {line(error)}") from error
         except Exception as error:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a question that a loop can ask between two steps."""
+"""SIGINT, SIGTERM and SIGHUP as a question that a loop can ask between two steps."""
 
 import os
 import signal
@@ -6,12 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# SIGHUP: the terminal was closed. Not on Windows.
+NUMBERS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
 
 @contextmanager
 def watch() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in the list; the second one acts as if nobody watched."""
+    """Collect them in the list; the second one acts as if nobody watched.
+
+    One that is ignored stays ignored: `nohup` and a shell's `&` ask for that.
+    """
     came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():

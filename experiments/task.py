@@ -1,8 +1,11 @@
 """What is learnt from what: the contract between an experiment and the loop."""
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from experiments import models
 from experiments.ensemble import Ensemble
@@ -38,6 +41,7 @@ class Task(NamedTuple):
         train, validation, test: the parts of the data.
         inputs: shape of one example, for the table of layers.
         save: writes into the run's directory what `predict` needs besides the checkpoint.
+        digests: SHA-256 of what the data consists of, so that another is never taken for it.
     """
 
     name: str
@@ -49,6 +53,16 @@ class Task(NamedTuple):
     test: Part
     inputs: tuple[int, ...]
     save: Callable[[Path], None]
+    digests: Mapping[str, str]
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of arrays, in their order. 48 MB, all of IMDB's reviews, take 0.04 s."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 class Settings(Protocol):

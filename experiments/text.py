@@ -62,6 +62,11 @@ class Vocabulary:
         """Number of ids, the three special ones included: the rows of an embedding."""
         return FIRST_WORD + len(self.words)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the words in their order."""
+        return hashlib.sha256(_lines(self.words).encode()).hexdigest()
+
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {word: FIRST_WORD + k for k, word in enumerate(self.words)}

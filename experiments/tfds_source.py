@@ -58,7 +58,12 @@ def data_root(data_dir: str | None) -> Path:
     """
     if data_dir is None:
         data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    root = Path(data_dir).expanduser().absolute()
+    try:
+        root = Path(data_dir).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(
+            "there is no home directory to look for data in; give --data-dir, or set HOME"
+        ) from None
     try:
         os.listdir(root)
     except FileNotFoundError:
@@ -135,7 +140,7 @@ def _counts(name: Name, directory: Path) -> dict[str, int]:
         raise _damaged(incomplete, path, "it is missing") from None
     except OSError as mistake:
         raise UserError(f"{path} cannot be read: {mistake.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(incomplete, path, "it is no description of a data set") from None
     if missing:
         raise _damaged(incomplete, path, f"it has no split {missing[0]}")

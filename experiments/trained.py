@@ -4,12 +4,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.checkpoint import Checkpoints
+from experiments.identity import check_sealed
 
 
 def best_params(
-    checkpoints: Checkpoints, like: Any, settings: Mapping[str, Any], say: Callable[[str], None]
+    checkpoints: Checkpoints,
+    like: Any,
+    settings: Mapping[str, Any],
+    say: Callable[[str], None],
+    data: Mapping[str, str] | None = None,
 ) -> tuple[int, Any]:
-    """Step and parameters of the best checkpoint, in the form of `like`: what is evaluated."""
+    """Step and parameters of the best checkpoint, in the form of `like`: what is evaluated.
+
+    Raises:
+        UserError: there is none, or it was saved with other settings or data (`Task.digests`).
+    """
     name = "average" if settings.get("average") else "params"
-    step, arrays, _ = checkpoints.restore_best({name: like}, say)
+    step, arrays, meta = checkpoints.restore_best({name: like}, say)
+    known = {"settings": settings, "data": data}
+    check_sealed(meta, known, checkpoints.directory / str(step))
     return step, arrays[name]

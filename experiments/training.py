@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
@@ -39,6 +40,11 @@ class Totals(NamedTuple):
     def zeros(cls) -> "Totals":
         """Nothing seen yet; three arrays, because a donated buffer must not be given twice."""
         return cls(*[jnp.zeros((), jnp.float32) for _ in cls._fields])
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss and accuracy; zeros where every step was left out."""
+        loss, correct, weight = (float(np.asarray(field)) for field in self)
+        return loss / max(weight, 1), correct / max(weight, 1)
 
 
 class Report(NamedTuple):

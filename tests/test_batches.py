@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from experiments.batches import FILLER, Batch, Batches, best_boundaries, split_validation
 from experiments.corpus import Corpus
+from jaxrnn import parallel
 
 GOLDEN_0 = [[7, 1, 5], [0, 2, 4], [3, 6, -1]]
 GOLDEN_7 = [[7, 4, 0], [5, 3, -1], [2, 6, 1]]
@@ -72,6 +73,36 @@ def test_an_epoch_is_a_permutation(batcher: Batches, seed: int, epoch: int) -> N
     assert seen(batches) == wanted(batcher)
     assert batcher.examples == len(wanted(batcher)) == sum(batch.weights.sum() for batch in batches)
     assert {batch.tokens.shape[1] for batch in batches} <= set(batcher.boundaries)
+
+
+@settings(max_examples=30, deadline=None)
+@given(batchers(), st.integers(0, 2**64 - 1), st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]))
+def test_every_process_has_its_rows_and_all_have_all(batcher, seed, epoch, processes) -> None:
+    """Each makes the whole batch and keeps its own rows of it (`parallel.shard`)."""
+    size = batcher.batch_size * processes
+    of = batcher.corpus, batcher._rows, size, batcher.boundaries[-1]
+    each = [Batches(*of, boundaries=batcher.boundaries) for _ in range(processes)]
+    mesh, kept = parallel.mesh(processes), []
+    for step in range(each[0].steps_per_epoch):
+        made = [one.train(seed, epoch, step) for one in each]
+        for process, batch in enumerate(made):
+            placed = parallel.shard(batch.lengths, mesh).addressable_shards[process]
+            rows = batch.rows[placed.index[0]]
+            np.testing.assert_array_equal(placed.data, batch.lengths[placed.index[0]])
+            assert len(rows) == batcher.batch_size
+            kept += [row for row in rows.tolist() if row != FILLER]
+    assert sorted(kept) == wanted(batcher)
+
+
+@settings(max_examples=60, deadline=None)
+@given(batchers(), st.integers(0, 2**64 - 1), st.integers(0, 10**6))
+def test_restarted_at_every_step_it_gives_the_same_rest(batcher, seed, epoch) -> None:
+    of = batcher.corpus, batcher._rows, batcher.batch_size, batcher.boundaries[-1]
+    straight = [batcher.train(seed, epoch, step) for step in range(batcher.steps_per_epoch)]
+    for start in range(batcher.steps_per_epoch):
+        again = Batches(*of, boundaries=batcher.boundaries)
+        for step in range(start, batcher.steps_per_epoch):
+            np.testing.assert_array_equal(again.train(seed, epoch, step).rows, straight[step].rows)
 
 
 @given(batchers())

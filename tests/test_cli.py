@@ -1,6 +1,7 @@
 """One clear line for every mistake, and quick help."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 import time
@@ -41,6 +42,8 @@ class Example:
         (["--units", "0"], "^--units is 0; give a number at least 1 and at most 8$"),
         (["--units", "9"], "^--units is 9; give"),
         (["--units", "-3"], "--units is -3"),
+        (["--units", "9" * 400], "^--units is 999.*; give a number at least 1 and at most 8$"),
+        (["--units", "9" * 5000], "--units: "),
         (["--rate", "nan"], "^--rate is nan; give a number above 0 and below 1$"),
         (["--rate", "inf"], "--rate is inf"),
         (["--rate", "1"], "--rate is 1.0"),
@@ -116,6 +119,60 @@ def test_what_the_system_refuses_is_one_line_too(capsys, tmp_path):
         assert error.startswith("error: ")
         assert message in error
         assert error.count("\n") == 1
+
+
+def said_in_a_process(code, *args, shell=None, **env):
+    """Status and output of a command whose `main` is this code."""
+    begin = "import sys; from experiments.cli import UserError, run\n"
+    text = f"{begin}def main():\n    {code}\nrun(main)"
+    words = [sys.executable, "-c", text, *args]
+    command = words if shell is None else ["bash", "-c", f'"$@" {shell}', "bash", *words]
+    return subprocess.run(
+        command, capture_output=True, cwd=ROOT, timeout=60, env={**os.environ, **env}, check=False
+    )
+
+
+def test_control_characters_of_names_are_shown_and_not_sent():
+    done = said_in_a_process("raise UserError('a\\nb \\x1b[31m\\u2028c \\udcff é')")
+    assert done.returncode == 2
+    assert done.stderr.decode() == "error: a\\nb \\x1b[31m\\u2028c \\udcff é\n"
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "errors"),
+    [
+        (">/dev/full", 2, "error: No space left on device\n"),
+        (">&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+        ("2>&-", 0, ""),
+        ("| true; exit ${PIPESTATUS[0]}", 141, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_output_that_goes_nowhere(tmp_path, shell, status, errors):
+    """And a file never gets the number of a stream that was closed: it would get its output."""
+    code = (
+        "file = open(sys.argv[1], 'w'); file.write(str(file.fileno())); file.close(); "
+        "print('x' * 100_000, '█')"
+    )
+    done = said_in_a_process(code, str(tmp_path / "file"), shell=shell)
+    assert (done.returncode, done.stderr.decode()) == (status, errors)
+    assert int((tmp_path / "file").read_text()) > 2
+
+
+@pytest.mark.parametrize(
+    "env", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}]
+)
+def test_an_encoding_without_the_sign_is_no_reason_to_stop(env):
+    done = said_in_a_process("print('█ \\udcff')", **env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b"\\udcff\n")
+
+
+def test_too_little_memory_is_one_line():
+    done = said_in_a_process("bytearray(2**62)")
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b"not enough memory" in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

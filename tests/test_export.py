@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from flax import nnx
@@ -196,3 +197,46 @@ def test_a_full_disk_leaves_the_old_export(text_run, tmp_path, monkeypatch):
     assert not list(path.glob(".export*"))
     export.write(RunDir(path))  # a second export replaces the first
     assert export.check(RunDir(path)) < 1e-6
+
+
+@pytest.mark.parametrize("target", ["xla_ffi_python_cpu_callback", "os.system"])
+def test_a_program_that_calls_outside_is_not_run(text_run, tmp_path, target):
+    """Sealed by whoever sent it: a custom call takes any function and pointer of the process."""
+    path = tmp_path / "run"
+    shutil.copytree(text_run, path)
+    program = jax.export.export(
+        jax.jit(lambda w, xs, lengths: jax.ffi.ffi_call(target, lengths)(lengths)),
+        disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(target)],
+    )({}, *[jax.ShapeDtypeStruct((2,), "int32")] * 2)
+    reseal(path, bytes(program.serialize()))
+    with pytest.raises(UserError, match=f"calls {target} outside itself"):
+        export.main([str(path), "--check"])
+
+
+def reseal(path, program):
+    card = json.loads((path / "export" / "export.json").read_text())
+    (path / "export" / "model.stablehlo").write_bytes(program)
+    card["sha256"]["model.stablehlo"] = hashlib.sha256(program).hexdigest()
+    (path / "export" / "export.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 3000])
+def test_no_program_is_one_line(text_run, tmp_path, size):
+    path = tmp_path / "run"
+    shutil.copytree(text_run, path)
+    reseal(path, (path / "export" / "model.stablehlo").read_bytes()[:size])
+    with pytest.raises(UserError, match=r"no program or weights of ours|cannot be run") as said:
+        export.main([str(path), "--check"])
+    assert "\n" not in str(said.value)
+
+
+def test_a_program_of_another_shape_is_one_line(text_run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(text_run, path)
+    program = jax.export.export(jax.jit(lambda w, xs, lengths: lengths))(
+        {}, *[jax.ShapeDtypeStruct((2,), "int32")] * 2
+    )
+    reseal(path, bytes(program.serialize()))
+    with pytest.raises(UserError, match="cannot be run") as said:
+        export.main([str(path), "--check"])
+    assert "\n" not in str(said.value)

@@ -259,6 +259,29 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step() -> None:
     assert len(orders) == len(asked)
 
 
+@given(
+    st.lists(st.integers(0, 39), min_size=1, unique=True),
+    st.integers(1, 9),
+    st.integers(0, 2**32),
+    st.integers(0, 1000),
+    st.sampled_from([1, 2, 4, 8]),
+)
+@settings(deadline=None, max_examples=30)
+def test_restarted_in_every_process_at_every_step(rows, share, seed, epoch, processes) -> None:
+    """The same rest, moves included; every process keeps its own rows, and all have all."""
+    size = share * processes
+    straight = of(rows, size, shift=2)
+    whole = [straight.train(seed, epoch, step) for step in range(straight.steps_per_epoch)]
+    kept = []
+    for process in range(processes):
+        own = slice(process * share, (process + 1) * share)
+        kept += [row for batch in whole for row in batch.rows[own].tolist() if row != FILLER]
+        for start in range(len(whole)):
+            again = of(rows, size, shift=2).train(seed, epoch, start)
+            assert all(np.array_equal(a, b) for a, b in zip(again, whole[start], strict=True))
+    assert sorted(kept) == sorted(rows)
+
+
 def test_images_are_moved_as_a_loop_moves_them() -> None:
     x, limit = TINY.train.pixels, 3
     moves = np.random.default_rng(0).integers(-limit, limit + 1, (len(x), 2))

@@ -60,7 +60,8 @@ def killed(path, cell, kills, seed):
         time.sleep(rng.uniform(0, longest))
         if process.poll() is not None:
             # It has ended before: begin anew, and be quicker.
-            assert process.returncode == 0, process.stderr.read()
+            _, err = process.communicate()
+            assert process.returncode == 0, err
             for left in sorted(path.rglob("*"), reverse=True):
                 left.rmdir() if left.is_dir() else left.unlink()
             longest *= 0.7

@@ -35,6 +35,7 @@ ROOT = Path(__file__).parent.parent
 PLACES = {
     "jit-1": Hardware(devices=1),
     "jit-2": Hardware(devices=2),
+    "jit-4": Hardware(devices=4),
     "jit-8": Hardware(devices=8),
     "pmap-1": Hardware(devices=1, pmap=True),
     "pmap-2": Hardware(devices=2, pmap=True),
@@ -143,6 +144,43 @@ def test_a_run_stopped_on_some_devices_goes_on_on_others(tmp_path, first, second
     compare(stopped, straight)
 
 
+COUNTS = [("jit-8", "jit-2"), ("jit-8", "jit-4"), ("jit-8", "jit-8"), ("jit-2", "jit-8"),
+          ("jit-4", "jit-8"), ("jit-8", "two"), ("two", "jit-8"), ("jit-8", "jit-1"),
+          ("jit-1", "jit-8")]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "second"), COUNTS, ids=map("-to-".join, COUNTS))
+def test_fifty_steps_after_a_change_of_devices(tmp_path, first, second):
+    """Saved at step 6 on some devices, 50 further steps on others, to the end of epoch 7."""
+    straight, changed = tmp_path / "straight", tmp_path / "changed"
+    runner(straight, Hardware(), "--epochs", "7").fit()
+    for place, *more in ((first,), (second, "--resume")):
+        flags = ["--epochs", "7", "--checkpoint-steps", "1", *more]
+        if place == "two":
+            pair = launch(changed, *flags)
+            if not more:
+                when(lambda: (Checkpoints(changed / "checkpoints").latest() or 0) >= 6, pair)
+                pair[0].send_signal(signal.SIGTERM)
+            found = {status for status, *_ in ended(pair)}
+            assert found == {0 if more else 143}
+            continue
+        run = runner(changed, PLACES[place], *flags)
+        if not more:
+            make, asked = run.task.train.train, []
+
+            def train(*which, make=make, asked=asked):
+                asked.append(which)
+                if len(asked) == 6:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return make(*which)
+
+            run.task.train.train = train
+        ended_as = run.fit()
+        assert isinstance(ended_as, Stopped) != bool(more)
+    compare(changed, straight)
+
+
 def compare(path, other):
     """Two runs agree, but for rounding: rows, summary and the last parameters."""
     for a, b in zip(rows(path), rows(other), strict=True):
@@ -242,6 +280,14 @@ def test_a_signal_to_one_process_stops_both_and_a_lost_one_ends_the_other(tmp_pa
     assert "error: process 0 of 2 has lost another one" in err
     assert time.monotonic() - begun < 60
     assert Checkpoints(path / "checkpoints").latest() > step
+    # Both again, by the same command: they go on behind what was saved, to a signal.
+    step = Checkpoints(path / "checkpoints").latest()
+    pair = launch(path, *flags, "--resume")
+    when(lambda: checkpoints.latest() > step, pair)
+    pair[0].send_signal(signal.SIGTERM)
+    (status, out, err), (other_status, *_) = ended(pair)
+    assert (status, other_status) == (143, 143), err
+    assert f"Continuing at step {step:,}." in out
 
 
 @pytest.mark.parametrize(

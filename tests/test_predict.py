@@ -9,7 +9,7 @@ import pytest
 import tiny_mnist
 from PIL import Image
 
-from experiments import cli, imdb, mnist, picture, predict, predict_image
+from experiments import cli, imdb, mnist, picture, predict, predict_image, predict_text
 from experiments.cli import UserError, parse
 from experiments.corpus import index
 from experiments.data import TextData
@@ -188,6 +188,23 @@ def test_any_text_gets_an_answer(ask, sentiment, text) -> None:
     assert (status, err) == (0, "")
     assert out.startswith("positive  ")
     assert out.count("\n") == 1
+
+
+def test_files_of_any_size_and_content(ask, sentiment, tmp_path, monkeypatch) -> None:
+    for name, content in {"large": b"good film " * 105_000, "nul": b"good\0film\0"}.items():
+        (tmp_path / name).write_bytes(content)
+        status, out, err = ask(sentiment, "--file", str(tmp_path / name))
+        assert (status, err, out.count("\n")) == (0, "", 1)
+    monkeypatch.setattr(predict_text, "MOST_BYTES", 1000)
+    for args in (["--file", "/dev/zero"], []):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(bytes(2000))))
+        status, out, err = ask(sentiment, *args)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "has more than 1,000 bytes; give a part of it" in err
+    for name in ("a\0b", "/dev", str(tmp_path)):
+        status, _, err = ask(sentiment, "--file", name)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "cannot be read" in err
 
 
 def test_words_that_nobody_knows_are_said_to_be_so(ask, sentiment) -> None:

@@ -1,5 +1,6 @@
 """A run from start to end on a small corpus: its files, its promises, its resumption."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -288,6 +289,85 @@ def test_batches_that_are_left_out_are_counted_and_capped(tmp_path):
     poison(run, {2, 3, 4})
     with pytest.raises(UserError, match="3 steps were left out, --max-skipped is 2"):
         run.fit()
+
+
+def test_a_checkpoint_within_an_epoch_never_leaves_a_bad_step_out(tmp_path):
+    """Saved behind it, a step that changed nothing would be passed over by --resume, unasked."""
+    args = ["--checkpoint-steps", "1"]
+    run = runner(tmp_path / "run", *args)
+    poison(run, {3})
+    for _ in range(2):
+        with pytest.raises(UserError, match="not finite at step 3"):
+            run.fit()
+        assert Checkpoints(tmp_path / "run" / "checkpoints").latest() == 2
+        run = runner(tmp_path / "run", "--resume", *args)
+        poison(run, {1})
+
+
+def test_what_was_left_out_before_a_restart_counts(tmp_path):
+    args = ["--on-nan", "skip", "--max-skipped", "1", "--checkpoint-steps", "1"]
+    run = runner(tmp_path / "run", *args)
+    made = poison(run, {2})
+    make = run.task.train.train
+    run.task.train.train = lambda *w: (
+        os.kill(os.getpid(), signal.SIGTERM) if len(made) == 3 else None,
+        make(*w),
+    )[1]
+    assert run.fit() == Stopped(4, signal.SIGTERM)
+    run = runner(tmp_path / "run", "--resume", *args)
+    poison(run, {1})
+    with pytest.raises(UserError, match="2 steps were left out, --max-skipped is 1"):
+        run.fit()
+
+
+def test_a_signal_during_the_last_evaluation_stops_too(tmp_path):
+    run = runner(tmp_path / "run", "--epochs", "1")
+    evaluate = run.evaluate
+    run.evaluate = lambda *of: (os.kill(os.getpid(), signal.SIGTERM), evaluate(*of))[1]
+    assert run.fit() == Stopped(4, signal.SIGTERM)
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert runner(tmp_path / "run", "--epochs", "1", "--resume").fit()["best_epoch"] == 1
+
+
+@pytest.mark.parametrize("rate", [1e6, 1e38])
+def test_a_learning_rate_beyond_reason_leaves_no_bad_checkpoint(tmp_path, rate):
+    """Past the parser, which refuses it; 1e6 may stay finite, 1e38 cannot."""
+    with pytest.raises(
+        UserError, match=r"--learning-rate is .*; give a number above 0 and at most"
+    ):
+        runner(tmp_path / "never", "--learning-rate", str(rate))
+    flags = ["--run-dir", str(tmp_path / "run"), "--units", "4", "--embedding", "3",
+             "--max-length", "8", "--batch-size", "32", "--epochs", "1"]  # fmt: skip
+    settings = parse(recipes.Settings, flags)
+    training = dataclasses.replace(settings.training, learning_rate=rate)
+    settings = dataclasses.replace(settings, training=training)
+    run = Runner(imdb.task(settings, TEXT), settings, RunDir(tmp_path / "run"), Screen())
+    if rate == 1e38:
+        with pytest.raises(UserError, match=r"not finite at step 1: .*learning rate 1e\+38"):
+            run.fit()
+    else:
+        run.fit()
+        like = run.steps.init(run.params)._asdict()
+        _, arrays, _ = run.checkpoints.restore_newest(like, print)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays))
+
+
+def test_any_name_of_a_directory_will_do(tmp_path):
+    """And one that is reached through a link."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    path = tmp_path / "link" / "a ü\N{GRINNING FACE}\n%20#?*'\"${x}|:,&"
+    assert interrupted(path, 5, "--epochs", "2") == Stopped(5, signal.SIGTERM)
+    assert runner(path, "--epochs", "2", "--resume").fit()["dataset"] == "sample"
+    assert predict.classify(RunDir(path), RunDir(path).config(), TEXT.vocabulary, "a film").label
+
+
+@pytest.mark.parametrize("name", ["[x]", "a\\b", "\udcff", "gs:"])
+def test_a_name_that_orbax_cannot_write_under_is_refused_before_the_training(tmp_path, name):
+    with pytest.raises(UserError, match=r"in its whole name.*; name another directory"):
+        runner(tmp_path / name)
+    with pytest.raises(UserError, match="cannot save step 1"):
+        Checkpoints(tmp_path / name / "checkpoints").save(1, {"x": np.ones(3)}, {}, score=None)
 
 
 def test_debug_nans_is_one_line(tmp_path):

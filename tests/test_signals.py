@@ -10,7 +10,7 @@ import pytest
 
 from experiments.signals import watch
 
-NUMBERS = [signal.SIGINT, signal.SIGTERM]
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 # A process that hears signals and does nothing about them, as inside a long compiled call.
 DEAF = """
@@ -32,6 +32,19 @@ def test_the_first_is_noted_and_the_handlers_come_back(number):
         os.kill(os.getpid(), number)
         assert came == [number]
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_ignored_one_stays_ignored(number):
+    """As `nohup` and a shell's `&` have it: a Ctrl-C meant for another is no reason to stop."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with watch() as came:
+            os.kill(os.getpid(), number)
+            assert came == []
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import text, token_cache
+from experiments.cli import UserError
 from experiments.corpus import index
+from experiments.tfds_source import data_root
 
 
 @pytest.fixture
@@ -91,3 +93,20 @@ def test_the_key_follows_what_makes_the_tokens(tmp_path, monkeypatch) -> None:
 def test_without_a_usable_variable_the_home_is_taken(monkeypatch, unusable) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", unusable)
     assert token_cache.cache_path("imdb", "x").parent == Path.home() / ".cache" / "jaxrnn"
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch, tokens) -> None:
+    """As in a container that runs under a number without a name."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", _no_home)
+    path = token_cache.cache_path("imdb", "x")
+    assert token_cache.load(path) is None
+    with pytest.raises(OSError, match="Not a directory"):
+        token_cache.save(path, tokens)
+    with pytest.raises(UserError, match=r"there is no home directory .*; give --data-dir"):
+        data_root("~/x")
+
+
+def _no_home(path: Path) -> Path:
+    raise RuntimeError("Could not determine home directory.")
