@@ -130,30 +130,38 @@ def pooled() -> Settings:
 
 
 def best() -> Settings:
-    """Three bidirectional GRUs side by side, which read out mean and maximum over time.
+    """Four bidirectional GRUs side by side, two of which also read pairs of words.
 
     python -m experiments.imdb --recipe best
+
+    15 minutes; best validation accuracy 0.90, test 0.905. RESULTS.md says what brought what.
     """
     return Settings(
         recipe="best",
-        text=Text(vocabulary=30000, embedding=64, validation_fraction=0.05),
+        text=Text(
+            vocabulary=30000,
+            max_length=800,
+            validation_fraction=0.05,
+            embedding=100,
+            bigrams=200000,
+        ),
         model=Model(
             cell="gru",
             units=64,
             bidirectional=True,
             readout="mean-max",
-            members=3,
+            members=4,
             dropout=0.5,
-            word_dropout=0.25,
+            word_dropout=0.3,
         ),
         training=Training(
             batch_size=64,
-            epochs=5,
+            epochs=6,
             optimizer="adam",
-            learning_rate=0.004,
-            epsilon=1e-4,
+            learning_rate=0.006,
+            epsilon=3e-4,
             average=0.995,
-            patience=5,
+            patience=6,
         ),
     )
 
