@@ -17,7 +17,7 @@ def available() -> dict[str, str]:
     ''
     """
     where = "" if jax.default_backend() == "cpu" else "it runs on CPUs; JAX's default is another"
-    return {"scan": "", "native": where or why_not()}
+    return {"scan": "", "fused": "", "native": where or why_not()}
 
 
 def choose(cell: Cell, dtype: Any) -> Any:

@@ -13,8 +13,8 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 MESSAGE = (
-    "the native engine has no forward-mode and no second derivatives (jvp, jacfwd, hessian); "
-    "use engine=jaxrnn.engines.scan"
+    "this engine has no forward-mode derivatives (jvp, jacfwd, hessian), and native no second ones "
+    "at all; use engine=jaxrnn.engines.scan"
 )
 
 
