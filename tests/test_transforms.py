@@ -181,14 +181,13 @@ TRANSFORMS = {
     "jvp": jvp,
     "jacfwd": jacfwd,
 }
-# Of plain JAX code only: a custom gradient has no forward mode, a compiled kernel no program that
-# runs elsewhere.
-SCAN_ONLY = {"jvp", "jacfwd", "export"}
+# A custom gradient has no forward mode, a compiled kernel no program that runs elsewhere.
+NOT_OF = {"fused": {"jvp", "jacfwd"}, "native": {"jvp", "jacfwd", "export"}}
 
 ROWS = {
     f"{cell}-{engine}-{transform}": (cell, ENGINES[engine], TRANSFORMS[transform])
     for cell, engine, transform in itertools.product(jaxrnn.CELLS, ENGINES, TRANSFORMS)
-    if engine == "scan" or transform not in SCAN_ONLY
+    if transform not in NOT_OF.get(engine, ())
 }
 
 
