@@ -207,13 +207,14 @@ def test_transform(cell, engine, transform, record_property):
 
 
 @pytest.mark.parametrize("cell", jaxrnn.CELLS)
+@pytest.mark.parametrize("engine", ["scan", "fused"])
 @pytest.mark.parametrize("mode", ["forward-over-reverse", "reverse-over-reverse"])
-def test_hessian_vector_product(cell, mode, record_property):
-    """Equals a difference of two gradients, in float64; of the scan engine only."""
+def test_hessian_vector_product(cell, engine, mode, record_property):
+    """Equals a difference of two gradients, in float64; the native engine has none."""
     with jax.enable_x64(True):
         params, *rest = arguments(jaxrnn.CELLS[cell], "float64")
         along = random_params(jaxrnn.CELLS[cell], seed=9, dtype="float64")
-        loss = make_loss(jaxrnn.CELLS[cell], ENGINES["scan"])
+        loss = make_loss(jaxrnn.CELLS[cell], ENGINES[engine])
         gradient = jax.jit(lambda params: jax.grad(loss)(params, *rest))
 
         def product(params):

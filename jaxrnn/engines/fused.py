@@ -53,8 +53,8 @@ def fused(
 
     Raises:
         ValueError: a cell with a `recurrent` of its own, such as `ResetBeforeGRU`.
-        TypeError: forward-mode differentiation. Second derivatives are to be had in reverse, by
-            `jax.grad` of `jax.grad`.
+        TypeError: forward-mode differentiation (jvp, jacfwd). The gradient itself can be
+            differentiated in both modes: `jax.hessian` works.
     """
     if cell.recurrent is not None:
         raise ValueError(
