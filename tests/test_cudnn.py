@@ -23,7 +23,7 @@ def reference(monkeypatch):
     """`jax.experimental.rnn.lstm_ref`, with nothing promised about what stands behind a length."""
 
     def lstm(x, h_0, c_0, weights, seq_lengths, *sizes):
-        input_size, hidden_size, layers, dropout, bidirectional = sizes
+        input_size, hidden_size, layers, _, bidirectional = sizes
         parts = rnn.unpack_lstm_weights(weights, input_size, hidden_size, layers, bidirectional)
         assert np.size(weights) == rnn.get_num_params_in_lstm(
             input_size, hidden_size, layers, bidirectional
@@ -134,9 +134,7 @@ def test_its_limits_are_named(cell, dtype, resets, error, message, time_major):
     if time_major:
         xs, resets = jnp.moveaxis(xs, 1, 0), None if resets is None else resets.T
     with pytest.raises(error, match=f"{message}.*; use engine=jaxrnn.engines.scan"):
-        jaxrnn.unroll(
-            cell, params, xs, resets=resets, time_major=time_major, engine=cudnn
-        )
+        jaxrnn.unroll(cell, params, xs, resets=resets, time_major=time_major, engine=cudnn)
 
 
 @pytest.mark.usefixtures("reference")
@@ -155,9 +153,9 @@ def test_no_mesh_that_is_checked():
     with pytest.raises(ValueError, match="no checked shard_map"):
         on_two(True)(params, xs)
     assert_close(on_two(False)(params, xs), run(params, xs))
-    with jax.set_mesh(jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))):
-        with pytest.raises(ValueError, match="no Explicit mesh"):
-            run(jax.device_put(params, whole), jax.device_put(xs, split))
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh), pytest.raises(ValueError, match="no Explicit mesh"):
+        run(jax.device_put(params, whole), jax.device_put(xs, split))
 
 
 @pytest.mark.usefixtures("reference")

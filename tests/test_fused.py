@@ -106,7 +106,7 @@ def test_one_product_a_step_and_all_others_outside(cell):
     ids=lambda value: getattr(value, "name", ""),
 )  # fmt: skip
 def test_what_is_kept(cell, forwards, backwards):
-    """Outputs, states before and pre-activations; where gx and gh are only added, dz is written once.
+    """Outputs, states before and pre-activations; where gx and gh are only added, one dz for both.
 
     Without that an LSTM would keep and write twice as much.
     """
@@ -218,7 +218,7 @@ def test_forward_mode_names_the_engine_that_has_it(transform):
 def test_a_cell_with_products_of_its_own_is_refused():
     cell = jaxrnn.ResetBeforeGRU
     params = jaxrnn.init(jax.random.key(0), cell, 5, 4)
-    with pytest.raises(ValueError, match="'gru_reset_before' has its own; use engine=jaxrnn.eng"):
+    with pytest.raises(ValueError, match=r"'gru_reset_before' has its own; use engine=jaxrnn\.eng"):
         jaxrnn.unroll(cell, params, random_xs(), engine=fused)
 
 

@@ -87,7 +87,7 @@ cudnn.batch_major = _batch_major  # type: ignore[attr-defined]
 
 
 def packed(params: Params) -> Float[Array, " N"]:
-    """The weights as cuDNN wants them: W_ih [4H, D], W_hh [4H, H], b_ih, b_hh, one behind the other.
+    """The weights as cuDNN wants them, in a row: W_ih [4H, D], W_hh [4H, H], b_ih, b_hh.
 
     Its gates are i, f, g, o, as here; its second bias would only repeat the first and is zero.
     """

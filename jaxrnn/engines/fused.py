@@ -6,9 +6,9 @@ to each of them at every step. Here the loop backwards computes only what the st
     dgx, dgh, dstate = vjp of `update`          # elementwise
     dstate.h += dgh @ wh^T
 
-and stores dgx and dgh. All the rest is one product over all T * B rows each: xs @ wx before the loop
-forwards; xs^T dgx, h_(t-1)^T dgh and dgx @ wx^T behind the loop backwards. On GPUs and TPUs, where
-every operation in a loop is a launch, that is what counts.
+and stores dgx and dgh. All the rest is one product over all T * B rows each: xs @ wx before the
+loop forwards; xs^T dgx, h_(t-1)^T dgh and dgx @ wx^T behind the loop backwards. On GPUs and TPUs,
+where every operation in a loop is a launch, that is what counts.
 
 Nothing here knows a cell: any that is one product and an elementwise update will do.
 """
@@ -153,7 +153,9 @@ def _pulled(cell: Cell, gx: Array, gh: Array | None, before: AnyState, d_after: 
     """The gradients by gx, gh and the state before; None for gh's where gx is the sum of both."""
     if gh is not None:
         return jax.vjp(cell.update, gx, gh, before)[1](d_after)
-    dz, d_before = jax.vjp(lambda z, s: cell.update(z, jnp.zeros_like(z), s), gx, before)[1](d_after)
+    dz, d_before = jax.vjp(lambda z, s: cell.update(z, jnp.zeros_like(z), s), gx, before)[1](
+        d_after
+    )
     return dz, None, d_before
 
 

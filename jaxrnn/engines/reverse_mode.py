@@ -13,8 +13,8 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 MESSAGE = (
-    "only the gradient of this engine has forward-mode derivatives (jvp, jacfwd, hessian), and that "
-    "of native has none; use engine=jaxrnn.engines.scan"
+    "this engine has no forward-mode derivatives (jvp, jacfwd), and native no second ones at all; "
+    "use engine=jaxrnn.engines.scan"
 )
 
 
