@@ -48,9 +48,9 @@ def command(settings: Any, threads: int, say: Say) -> Found:
 
 
 def engines(names: Sequence[str]) -> list[str]:
-    """These names, checked against `jaxrnn.engines`; all that are there when none is given.
+    """These names, checked against `jaxrnn.engines`; all that can run here when none is given.
 
-    The reference comes last, since the first one is what the picture is about.
+    The first one is what the picture is about; the reference comes last.
     """
     known = [name for name in vars(jaxrnn.engines) if is_engine(getattr(jaxrnn.engines, name))]
     for name in names:
@@ -58,7 +58,9 @@ def engines(names: Sequence[str]) -> list[str]:
             raise UserError(
                 f"--engines holds {name!r}; jaxrnn.engines has {', '.join(known)} (or give default)"
             )
-    return list(dict.fromkeys(names)) or sorted(known, key=lambda name: name == "scan")
+    here = [name for name, why_not in jaxrnn.engines.available().items() if not why_not]
+    order = ("native", "cudnn", "fused", "scan")
+    return list(dict.fromkeys(names)) or sorted(here, key=order.index)
 
 
 def is_engine(value: Any) -> bool:

@@ -10,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+import jaxrnn
 from experiments import (
     benchmark,
     benchmark_layer,
@@ -23,6 +24,7 @@ from experiments import (
 from experiments.benchmark_problems import Problem, agrees, deviations, draw, problems
 from experiments.cli import UserError
 from experiments.peers import engine_layer, layouts, limits, scan_layer
+from jaxrnn.engines import available, choose
 
 CELLS = ("rnn", "lstm", "gru")
 ROOT = Path(__file__).parent.parent
@@ -99,6 +101,15 @@ def test_flops_and_bytes_of_a_layer():
     assert problem.bytes("forward") == 4 * 5 * 4 * (3 + 2)
     assert problem.product == (4, 2, 6)
     assert problem.activations() == 5 * 4 * 2 * 3
+
+
+def test_engines_are_those_that_can_run_here():
+    """The one that is chosen first and the reference last."""
+    found = benchmark_layer.engines(())
+    assert set(found) == {name for name, why_not in available().items() if not why_not}
+    assert found[0] == choose(jaxrnn.LSTM, "float32").__name__
+    assert found[-1] == "scan"
+    assert benchmark_layer.engines(("default", "scan", "default")) == ["default", "scan"]
 
 
 @pytest.mark.parametrize(

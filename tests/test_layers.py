@@ -10,7 +10,7 @@ from oracles import run_batch
 from tables import (
     assert_close,
     every_cell,
-    every_row,
+    every_row_once,
     in_float64,
     random_params,
     random_state,
@@ -53,7 +53,7 @@ def oracle(cell, params, xs, lengths=None, resets=None):
     return states, hs
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
 def test_a_stack_is_its_layers_one_by_one(cell, engine, bidirectional, lengths):
@@ -62,7 +62,7 @@ def test_a_stack_is_its_layers_one_by_one(cell, engine, bidirectional, lengths):
     assert_close(actual, oracle(cell, params, xs, lengths))
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_packed_sequences_are_each_alone(cell, engine, bidirectional):
     """Three sequences in one row, marked by `resets`, against three rows."""
@@ -76,7 +76,7 @@ def test_packed_sequences_are_each_alone(cell, engine, bidirectional):
     assert_close(packed, oracle(cell, params, xs, resets=resets)[1])
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectional):
     """Values and gradients, with first states, NaN and Inf in the padding, and resets there too."""
@@ -129,7 +129,7 @@ def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectiona
     assert_close(by_params, total, 5e-5)
 
 
-@every_row
+@every_row_once
 def test_states_go_in_as_they_come_out(cell, engine):
     params, xs = random_stack(cell, bidirectional=False), random_xs()
     run = functools.partial(jaxrnn.unroll_stack, cell, params, engine=engine)
@@ -138,7 +138,7 @@ def test_states_go_in_as_they_come_out(cell, engine):
     assert_close((states, jnp.concatenate([first, second], axis=1)), run(xs))
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize("time_major", [False, True])
 def test_dropout_is_one_mask_a_sequence_between_layers(cell, engine, time_major):
     """The upper layer sees h * mask / (1 - rate), the mask the same at every step of a sequence."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
-from tables import assert_close, every_row, random_params, random_xs
+from tables import assert_close, every_row_once, random_params, random_xs
 
 import jaxrnn
 from jaxrnn import parallel
@@ -88,7 +88,7 @@ WAYS = {
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 
 
-@every_row
+@every_row_once
 @every_way
 def test_the_gradient_mean_is_that_of_one_device(cell, engine, way):
     def loss(params, batch):

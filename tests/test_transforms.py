@@ -181,14 +181,15 @@ TRANSFORMS = {
     "jvp": jvp,
     "jacfwd": jacfwd,
 }
-# Of plain JAX code only: a custom gradient has no forward mode, a compiled kernel no program that
-# runs elsewhere.
-SCAN_ONLY = {"jvp", "jacfwd", "export"}
+# A custom gradient has no forward mode, a compiled kernel no program that runs elsewhere.
+NOT_OF = {"fused": {"jvp", "jacfwd"}, "native": {"jvp", "jacfwd", "export"}}
+# One program for all cells: these two go through all of it.
+CELLS_OF = {"fused": ("lstm", "gru")}
 
 ROWS = {
     f"{cell}-{engine}-{transform}": (cell, ENGINES[engine], TRANSFORMS[transform])
     for cell, engine, transform in itertools.product(jaxrnn.CELLS, ENGINES, TRANSFORMS)
-    if engine == "scan" or transform not in SCAN_ONLY
+    if transform not in NOT_OF.get(engine, ()) and cell in CELLS_OF.get(engine, jaxrnn.CELLS)
 }
 
 
@@ -208,13 +209,14 @@ def test_transform(cell, engine, transform, record_property):
 
 
 @pytest.mark.parametrize("cell", jaxrnn.CELLS)
+@pytest.mark.parametrize("engine", ["scan", "fused"])
 @pytest.mark.parametrize("mode", ["forward-over-reverse", "reverse-over-reverse"])
-def test_hessian_vector_product(cell, mode, record_property):
-    """Equals a difference of two gradients, in float64; of the scan engine only."""
+def test_hessian_vector_product(cell, engine, mode, record_property):
+    """Equals a difference of two gradients, in float64; the native engine has none."""
     with jax.enable_x64(True):
         params, *rest = arguments(jaxrnn.CELLS[cell], "float64")
         along = random_params(jaxrnn.CELLS[cell], seed=9, dtype="float64")
-        loss = make_loss(jaxrnn.CELLS[cell], ENGINES["scan"])
+        loss = make_loss(jaxrnn.CELLS[cell], ENGINES[engine])
         gradient = jax.jit(lambda params: jax.grad(loss)(params, *rest))
 
         def product(params):

@@ -5,7 +5,8 @@ from typing import Any
 import jax
 
 from jaxrnn.cells import Cell
-from jaxrnn.engines.library import why_not
+from jaxrnn.engines.cudnn import why_not as no_cudnn
+from jaxrnn.engines.library import why_not as no_native
 from jaxrnn.engines.native import CELLS, DTYPES, native
 from jaxrnn.engines.scan import scan
 
@@ -17,7 +18,12 @@ def available() -> dict[str, str]:
     ''
     """
     where = "" if jax.default_backend() == "cpu" else "it runs on CPUs; JAX's default is another"
-    return {"scan": "", "native": where or why_not()}
+    return {
+        "scan": "",
+        "fused": "",
+        "native": where or no_native(),
+        "cudnn": no_cudnn(),
+    }
 
 
 def choose(cell: Cell, dtype: Any) -> Any:
@@ -27,6 +33,8 @@ def choose(cell: Cell, dtype: Any) -> Any:
     float32 or float64). On two AVX-512 cores, of (T, B, D, H) from (28, 32, 28, 128) to
     (100, 64, 512, 512), its best time of seven was 1.1 to 2.5 times shorter than that of `scan`
     forwards, and 1.4 to 4.7 times forwards and backwards. Otherwise `scan`.
+
+    Never `fused`, which is made for GPUs and TPUs, nor `cudnn`: neither has been measured on one.
     """
     if cell in CELLS and str(dtype) in DTYPES and not available()["native"]:
         return native

@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn.cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
+from jaxrnn.engines.devices import each_its_part, varying_alike
 from jaxrnn.engines.library import why_not
 from jaxrnn.engines.reverse_mode import no_derivative, reverse_mode_only, way_out_named
 
 CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
 DTYPES = ("float32", "float64")
 VECTORS = ("widest", "portable", "avx2", "avx512")
-EXPLICIT = AxisType.Explicit
 KEEP_BYTES, KEEP_FEATURES = 1 << 24, 192
 
 
@@ -114,36 +114,9 @@ def _run(
     options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
 ) -> tuple[AnyState, Array]:
     check(options.cell, params.wx.dtype)
+    run = functools.partial(_jitted, options)
     with way_out_named():
-        return _on_devices(options, params, xs, state, lengths, resets)
-
-
-def _on_devices(
-    options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
-) -> tuple[AnyState, Array]:
-    mesh = jax.typeof(xs).sharding.mesh
-    explicit = {n for n, t in zip(mesh.axis_names, mesh.axis_types, strict=True) if t is EXPLICIT}
-    if not explicit:
-        return _jitted(options, params, xs, state, lengths, resets)
-    # Types say how the batch lies on the devices, and no rule says what a call does with them:
-    # every device runs its own part.
-    batch = list(jax.typeof(xs).sharding.spec)
-    del batch[-2 if options.batch_major else 0], batch[-1]
-    rows, time = PartitionSpec(*batch), len(batch) if options.batch_major else 0
-    sequence = PartitionSpec(*batch[:time], None, *batch[time:])
-    specs = (
-        jax.tree.map(lambda _: PartitionSpec(), params),
-        PartitionSpec(*sequence, None),
-        jax.tree.map(lambda _: PartitionSpec(*rows, None), state),
-        None if lengths is None else rows,
-        None if resets is None else sequence,
-    )
-    args = jax.tree.map(jax.sharding.reshard, (params, xs, state, lengths, resets), specs)
-    run = jax.shard_map(
-        functools.partial(_jitted, options), mesh=mesh, axis_names=explicit, in_specs=specs,
-        out_specs=(specs[2], specs[1]),
-    )  # fmt: skip
-    return run(*args)
+        return each_its_part(run, options.batch_major, params, xs, state, lengths, resets)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -171,7 +144,7 @@ def _jitted(
     )
     lengths = jnp.zeros(0, jnp.int32) if lengths is None else lengths.reshape(size)
     resets = jnp.zeros((0, 0), jnp.bool_) if resets is None else resets.reshape(lead)
-    args, (lengths, resets) = _varying_alike(
+    args, (lengths, resets) = varying_alike(
         (jax.tree.map(reverse_mode_only, args), (lengths, resets))
     )
     hs, *end = _sequence(options, args, lengths, resets)
@@ -193,7 +166,7 @@ def _sequence_fwd(options: _Options, args: Any, lengths: Any, resets: Any) -> An
 
 def _sequence_bwd(options: _Options, kept: Any, cotangents: Any) -> Any:
     args, *rest = kept
-    operands = _varying_alike(jax.tree.map(no_derivative, (*args, *rest, *cotangents)))
+    operands = varying_alike(jax.tree.map(no_derivative, (*args, *rest, *cotangents)))
     results = [_like(a, a.shape, operands[0]) for a in args]
     return tuple(_call("jaxrnn_backward", results, options, operands)), None, None
 
@@ -244,18 +217,3 @@ def _like(array: Any, shape: tuple[int, ...], varying: Any) -> jax.ShapeDtypeStr
     mesh = of.sharding.mesh
     sharding = None if mesh.empty else NamedSharding(mesh, PartitionSpec(*[None] * len(shape)))
     return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding, manual_axis_type=of.mat)
-
-
-def _varying_alike(tree: Any) -> Any:
-    """Every array varies over the mesh axes that any of them varies over.
-
-    Here, outside the custom gradient, so that JAX sums the gradients of what was the same on all
-    devices.
-    """
-    axes = frozenset().union(*[jax.typeof(a).mat.varying for a in jax.tree.leaves(tree)])
-
-    def vary(a: Any) -> Any:
-        missing = tuple(axes - jax.typeof(a).mat.varying)
-        return jax.lax.pcast(a, missing, to="varying") if missing else a
-
-    return jax.tree.map(vary, tree)

@@ -13,7 +13,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 MESSAGE = (
-    "the native engine has no forward-mode and no second derivatives (jvp, jacfwd, hessian); "
+    "this engine has no forward-mode derivatives (jvp, jacfwd), and native no second ones at all; "
     "use engine=jaxrnn.engines.scan"
 )
 

@@ -43,18 +43,18 @@ def scan(
         t, x, reset = now
         before = state
         if reset is not None:
-            before = _select(reset, jax.tree.map(jnp.zeros_like, state), state)
+            before = select(reset, jax.tree.map(jnp.zeros_like, state), state)
         if lengths is None:
             return step(cell, params, before, x)
         valid = t < lengths
-        x = _select(valid, x, jnp.zeros_like(x))
+        x = select(valid, x, jnp.zeros_like(x))
         after, h = step(cell, params, before, x)
-        return _select(valid, after, state), _select(valid, h, jnp.zeros_like(h))
+        return select(valid, after, state), select(valid, h, jnp.zeros_like(h))
 
     times = jnp.arange(xs.shape[0], dtype=jnp.int32)
     return jax.lax.scan(body, state, (times, xs, resets), reverse=reverse, unroll=unroll)
 
 
-def _select(where: Array, a: Any, b: Any) -> Any:
+def select(where: Array, a: Any, b: Any) -> Any:
     """`a` where `where` [...] holds, else `b`; for trees of arrays [..., F]."""
     return jax.tree.map(lambda a, b: jnp.where(where[..., None], a, b), a, b)

@@ -1,0 +1,211 @@
+"""The fused engine: the scan with one gradient of its own, whose weight products are deferred.
+
+JAX's gradient of a scan carries every weight's gradient through the loop and adds one small product
+to each of them at every step. Here the loop backwards computes only what the step before needs,
+
+    dgx, dgh, dstate = vjp of `update`          # elementwise
+    dstate.h += dgh @ wh^T
+
+and stores dgx and dgh. All the rest is one product over all T * B rows each: xs @ wx before the
+loop forwards; xs^T dgx, h_(t-1)^T dgh and dgx @ wx^T behind the loop backwards. On GPUs and TPUs,
+where every operation in a loop is a launch, that is what counts.
+
+Nothing here knows a cell: any that is one product and an elementwise update will do.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from jaxrnn.cells import AnyState, Cell, Params, accumulation_dtype, product
+from jaxrnn.engines.devices import each_its_part, varying_alike
+from jaxrnn.engines.reverse_mode import reverse_mode_only, way_out_named
+from jaxrnn.engines.scan import select
+
+
+class _Options(NamedTuple):
+    cell: Cell
+    reverse: bool
+    unroll: int
+
+
+def fused(
+    cell: Cell,
+    params: Params,
+    xs: Num[Array, "T *batch D"],
+    state: AnyState,
+    *,
+    lengths: Int[Array, "*batch"] | None,
+    resets: Bool[Array, "T *batch"] | None,
+    reverse: bool,
+    unroll: int = 1,
+) -> tuple[AnyState, Float[Array, "T *batch H"]]:
+    """Run `cell` over the leading axis of `xs`, as `engines.scan` does.
+
+    In 16 bits its weight gradients are more exact than those of the scan: they are summed over the
+    steps in float32 and rounded once.
+
+    Args:
+        unroll: so many steps are compiled into one turn of the loop.
+
+    Raises:
+        ValueError: a cell with a `recurrent` of its own, such as `ResetBeforeGRU`.
+        TypeError: forward-mode differentiation (jvp, jacfwd). The gradient itself can be
+            differentiated in both modes: `jax.hessian` works.
+    """
+    if cell.recurrent is not None:
+        raise ValueError(
+            f"the fused engine defers one recurrent product and {cell.name!r} has its own; "
+            "use engine=jaxrnn.engines.scan"
+        )
+    run = functools.partial(_jitted, _Options(cell, reverse, unroll))
+    with way_out_named():
+        return each_its_part(run, False, params, xs, state, lengths, resets)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _jitted(
+    options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
+) -> tuple[AnyState, Array]:
+    args = jax.tree.map(reverse_mode_only, (params, xs.astype(params.wx.dtype), state))
+    args, masks = varying_alike((args, (lengths, resets)))
+    return _sequence(options, args, *masks)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _sequence(options: _Options, args: Any, lengths: Any, resets: Any) -> tuple[AnyState, Array]:
+    end, (hs, _), _ = _forward(options, args, lengths, resets, keep=False)
+    return end, hs
+
+
+def _sequence_fwd(options: _Options, args: Any, lengths: Any, resets: Any) -> Any:
+    end, (hs, kept), gxs = _forward(options, args, lengths, resets, keep=True)
+    params, xs, _ = args
+    befores, pre = kept
+    # Where only the sum gx + gh is read, it is all that is kept.
+    pre = (pre, None) if _adds(options.cell, params) else (gxs, pre)
+    return (end, hs), (params, xs, befores, pre, lengths, resets)
+
+
+def _forward(options: _Options, args: Any, lengths: Any, resets: Any, keep: bool) -> Any:
+    cell, (params, xs, start) = options.cell, args
+    valid = _valid(xs, lengths)
+    gxs = product(_cleaned(xs, valid), params.wx, params.bx)
+    adds = _adds(cell, params)
+
+    def body(state: AnyState, now: Any) -> Any:
+        gx, valid, reset = now
+        before = state if reset is None else select(reset, _zeros(state), state)
+        gh = product(before.h, params.wh, params.bh)
+        after = cell.update(gx, gh, before)
+        h = after.h
+        if valid is not None:
+            after, h = select(valid, after, state), select(valid, h, jnp.zeros_like(h))
+        return after, (h, (before, gx + gh if adds else gh) if keep else None)
+
+    end, seen = jax.lax.scan(
+        body, start, (gxs, valid, resets), reverse=options.reverse, unroll=options.unroll
+    )
+    return end, seen, gxs
+
+
+def _sequence_bwd(options: _Options, residuals: Any, cotangents: Any) -> Any:
+    cell, (params, xs, befores, pre, lengths, resets) = options.cell, residuals
+    d_end, dhs = varying_alike((*cotangents, xs))[:2]
+    valid = _valid(xs, lengths)
+    wx, wh = params.wx, params.wh
+
+    def body(d_state: AnyState, now: Any) -> Any:
+        (gx, gh), before, dh, valid, reset = now
+        d_after = d_state._replace(h=d_state.h + dh)
+        if valid is not None:
+            d_after = select(valid, d_after, _zeros(d_after))
+        dgx, dgh, d_before = _pulled(cell, gx, gh, before, d_after)
+        dh = product(dgx if dgh is None else dgh, wh.T, None)
+        d_before = d_before._replace(h=d_before.h + dh)
+        if reset is not None:
+            d_before = select(reset, _zeros(d_before), d_before)
+        if valid is not None:
+            d_before = select(valid, d_before, d_state)
+        return d_before, (dgx, dgh)
+
+    d_start, (dgxs, dghs) = jax.lax.scan(
+        body, d_end, (pre, befores, dhs, valid, resets),
+        reverse=not options.reverse, unroll=options.unroll,
+    )  # fmt: skip
+    dghs = dgxs if dghs is None else dghs
+    d_params = Params(
+        wx=_deferred(_cleaned(xs, valid), dgxs, wx.dtype),
+        wh=_deferred(befores.h, dghs, wh.dtype),
+        bx=_summed(dgxs).astype(params.bx.dtype),
+        bh=None if params.bh is None else _summed(dghs).astype(params.bh.dtype),
+    )
+    return (d_params, product(dgxs, wx.T, None).astype(xs.dtype), d_start), None, None
+
+
+_sequence.defvjp(_sequence_fwd, _sequence_bwd)
+
+
+def _pulled(cell: Cell, gx: Array, gh: Array | None, before: AnyState, d_after: AnyState) -> Any:
+    """The gradients by gx, gh and the state before; None for gh's where gx is the sum of both."""
+    if gh is not None:
+        return jax.vjp(cell.update, gx, gh, before)[1](d_after)
+    dz, d_before = jax.vjp(lambda z, s: cell.update(z, jnp.zeros_like(z), s), gx, before)[1](
+        d_after
+    )
+    return dz, None, d_before
+
+
+def _adds(cell: Cell, params: Params) -> bool:
+    """Whether `update` reads gx and gh as their sum alone, as SimpleRNN and LSTM do.
+
+    Then both have the same gradient, which is one variable in the program of the gradient: half as
+    much is kept and written.
+    """
+
+    def gradients(gx: Array, gh: Array, state: AnyState) -> Any:
+        after, pull = jax.vjp(cell.update, gx, gh, state)
+        return pull(after)[:2]
+
+    units = params.wh.shape[0]
+    one = functools.partial(jax.ShapeDtypeStruct, dtype=accumulation_dtype(params.wh.dtype))
+    state = cell.state(*[one((units,)) for _ in cell.state._fields])  # type: ignore[attr-defined]
+    program = jax.make_jaxpr(gradients)(one(params.wx.shape[1:]), one(params.wh.shape[1:]), state)
+    by_gx, by_gh = program.jaxpr.outvars
+    return by_gx is by_gh
+
+
+def _valid(xs: Array, lengths: Array | None) -> Array | None:
+    """Which steps are no padding [T, *batch]; None when all are."""
+    if lengths is None:
+        return None
+    times = jnp.arange(xs.shape[0], dtype=jnp.int32)
+    return times.reshape(-1, *[1] * lengths.ndim) < lengths
+
+
+def _cleaned(xs: Array, valid: Array | None) -> Array:
+    """Without what stands in the padding: a NaN would come back as 0 * NaN in a product."""
+    return xs if valid is None else select(valid, xs, jnp.zeros_like(xs))
+
+
+def _zeros(tree: Any) -> Any:
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def _deferred(a: Array, b: Array, dtype: Any) -> Array:
+    """Over all rows, of [T, *batch, M] and [T, *batch, N] one product [M, N].
+
+    Without a reshape to T * B rows, which would move a batch that is split over devices.
+    """
+    rows = tuple(range(a.ndim - 1))
+    out = accumulation_dtype(dtype)
+    return jnp.tensordot(
+        a.astype(dtype), b.astype(dtype), (rows, rows), preferred_element_type=out
+    ).astype(dtype)
+
+
+def _summed(a: Array) -> Array:
+    return jnp.sum(a, tuple(range(a.ndim - 1)))
