@@ -161,7 +161,7 @@ def best() -> Settings:
             learning_rate=0.006,
             epsilon=3e-4,
             average=0.995,
-            patience=6,
+            patience=5,
         ),
     )
 
