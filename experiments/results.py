@@ -7,7 +7,7 @@ Runs that differ in nothing but the seed are one row, with each seed's figure an
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from experiments import mnist, recipes
@@ -109,7 +109,9 @@ def section(key: str, runs: Sequence[Loaded]) -> str:
 
 def command(run: Loaded) -> str:
     """The command line that gave the run, without seed and directories."""
-    settings, defaults = run.config.get("settings", {}), _defaults(run)
+    settings, (without, defaults) = run.config.get("settings", {}), _defaults(run)
+    # A run from before there was a setting is one without it.
+    settings = without | settings
     words = [f"python -m experiments.{run.config.get('task')}"]
     if settings.get("recipe"):
         words.append(f"--recipe {settings['recipe']}")
@@ -168,12 +170,11 @@ def name_of(run: Loaded) -> str:
     return ", ".join([heading(run.config)[1], *twice, f"seed {_seed(run)}"])
 
 
-def _defaults(run: Loaded) -> Mapping[str, Any]:
-    """Flat settings of a run's task or recipe: what differs from them was a flag."""
-    if run.config.get("task") == "mnist":
-        return flatten(mnist.Settings())
-    recipe = recipes.RECIPES.get(run.config.get("settings", {}).get("recipe"), recipes.Settings)
-    return flatten(recipe())
+def _defaults(run: Loaded) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Flat settings of a run's task, and of its recipe: what differs from these was a flag."""
+    task = mnist.Settings if run.config.get("task") == "mnist" else recipes.Settings
+    recipe = recipes.RECIPES.get(run.config.get("settings", {}).get("recipe"), task)
+    return flatten(task()), flatten(recipe())
 
 
 def _figures(values: Sequence[float]) -> str:

@@ -58,6 +58,15 @@ def test_the_command_has_what_differs_and_nothing_else(runs):
     )
 
 
+def test_a_run_from_before_a_setting_is_one_without_it(tmp_path):
+    about = config(recipes.best())
+    del about["settings"]["bigrams"]
+    run_dir(tmp_path / "old", rows(3, best=2), about, {"parameters": 10, "test_accuracy": 0.5})
+    assert results.command(load(tmp_path / "old")) == (
+        "python -m experiments.imdb --recipe best --bigrams 0"
+    )
+
+
 def test_a_part_of_the_images_says_what_all_would_cost(tmp_path):
     settings = MnistSettings()
     path = tmp_path / "pixels"
