@@ -80,11 +80,10 @@ def load(directory: str | Path) -> Loaded:
         UserError: it is no run, a file of it is damaged, or no epoch is finished yet.
     """
     found = RunDir(directory)
-    summary = found.summary(("parameters", "test_accuracy"))
-    loaded = Loaded(found.path.name, found.config(), found.rows(), summary)
-    if not loaded.rows:
+    config, rows = found.config(), found.rows()
+    if not rows:
         raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
-    return loaded
+    return Loaded(found.path.name, config, rows, found.summary(("parameters", "test_accuracy")))
 
 
 class RunDir:

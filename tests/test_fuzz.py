@@ -22,6 +22,7 @@ GARBAGE = ["", " ", "nan", "inf", "-inf", "1e400", "-1", "0", "1e6", "x", "ü", 
 RIGHT = {
     "members": ["1", "2"],
     "units": ["1", "5"], "layers": ["1", "2"], "embedding": ["1", "3"], "hidden": ["0", "3"],
+    "bigrams": ["0", "1", "50"],
     "vocabulary": ["4", "9"], "max_length": ["1", "8"], "batch_size": ["1", "32", "500"],
     "epochs": ["1", "2"], "examples": ["2", "40"], "learning_rate": ["1e-6", "0.1", "100"],
     "validation_fraction": ["0.2", "0.5"], "dropout": ["0", "0.9"], "word_dropout": ["0", "0.9"],
