@@ -89,7 +89,8 @@ def products_in_loops(cell, engine):
         sum(e.primitive.name == "dot_general" for p in programs(body) for e in p.eqns)
         for body in bodies
     ]
-    return counts, [len(e.outvars) - e.params["num_carry"] for e in loops]
+    # What is stacked over the steps has batch and features besides; weights and states have not.
+    return counts, [sum(v.aval.ndim > 2 for v in e.outvars) for e in loops]
 
 
 @every_cell
