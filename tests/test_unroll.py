@@ -13,6 +13,7 @@ from tables import (
     TOLERANCE,
     assert_close,
     every_row,
+    every_row_once,
     in_float64,
     random_params,
     random_state,
@@ -78,7 +79,7 @@ def test_fold(cell, engine):
     assert_close(jaxrnn.unroll(cell, params, xs, engine=engine), (state, jnp.stack(expected, 1)))
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize("cut", range(8))
 def test_split(cell, engine, cut):
     """Running [0, t) and then [t, T) is running [0, T), ragged batches and resets included."""
@@ -92,7 +93,7 @@ def test_split(cell, engine, cut):
     assert_close((state, jnp.concatenate([first, second], 1)), whole)
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize("chunks", [[1] * 7, [1, 6], [3, 1, 1, 2], [2, 5], [0, 4, 0, 3]])
 def test_streaming(cell, engine, chunks):
     """A stream served as it comes, single steps by `step`, is `unroll` at any chunking."""
@@ -206,7 +207,7 @@ def test_batch(cell, engine):
     assert not np.array_equal(before[1][3], after[1][3])
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize("batch", [(), (1,), (2, 3), (2, 1, 3)])
 @pytest.mark.parametrize("time_major", [False, True])
 def test_any_number_of_batch_axes(cell, engine, batch, time_major):
@@ -253,7 +254,7 @@ def test_a_second_call_compiles_nothing(cell, engine):
 # --- what is refused -------------------------------------------------------------------------
 
 
-@every_row
+@every_row_once
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
