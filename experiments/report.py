@@ -84,7 +84,8 @@ def write_page(page: Path, runs: Sequence[Loaded], studies: Sequence[results_mem
     )
     for key, of in results.sections(runs).items():
         name = f"results-{re.sub(r'[^a-z0-9]+', '-', key.lower())}.png"
-        named = [dataclasses.replace(one, name=results.name_of(one)) for one in of]
+        names = zip(of, results.names(of), strict=True)
+        named = [dataclasses.replace(one, name=said) for one, said in names]
         save(picture(named), docs / name)
         text += (
             f"\n{results.section(key, of)}\n![Validation accuracy and loss by epoch](docs/{name})\n"

@@ -58,6 +58,16 @@ def test_the_command_has_what_differs_and_nothing_else(runs):
     )
 
 
+def test_a_legend_tells_the_rows_of_a_table_apart(runs):
+    stacked, one, other = [load(path) for path in runs]
+    assert results.names([other, one]) == ["LSTM(32), seed 0", "LSTM(32), seed 1"]
+    assert results.names([stacked, other, one]) == [
+        "1: 2 x SimpleRNN(64), seed 0", "2: LSTM(32), seed 0", "2: LSTM(32), seed 1",
+    ]  # fmt: skip
+    assert "| row | command |" in results.section("any", [stacked, one, other])
+    assert "| row |" not in results.section("any", [one, other])
+
+
 def test_a_run_from_before_a_setting_is_one_without_it(tmp_path):
     about = config(recipes.best())
     del about["settings"]["bigrams"]
