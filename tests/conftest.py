@@ -1,6 +1,7 @@
 """How every test runs: eight simulated devices, annotations executed."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,11 @@ os.environ["KERAS_BACKEND"] = "jax"
 import jax
 import jaxtyping
 import pytest
+
+# Where a shell runs the tests in its background they ignore Ctrl-C, and so would every process of
+# theirs: what the tests of signals are about.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Many tests compile the same small programs; each is compiled once for all of them.
 _compiled = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")

@@ -16,6 +16,7 @@ from experiments import (
     cli,
     explain,
     explain_plots,
+    identity,
     imdb,
     mnist,
     models,
@@ -29,6 +30,7 @@ from experiments.corpus import index
 from experiments.data import TextData
 from experiments.explain import MINUS, Rows, Words
 from experiments.image_batches import Reading
+from experiments.placement import ONE_DEVICE
 from experiments.rundir import RunDir
 from experiments.settings import flatten
 from experiments.text import Vocabulary, words
@@ -44,12 +46,12 @@ CLOSE = 1e-5
 
 def finished(task, settings, path) -> str:
     """The files that `predict` reads; the weights are as they were drawn, which is as good here."""
-    run = RunDir(path)
-    run.create({"task": task.name, "title": task.title, "dataset": task.dataset,
-                "settings": flatten(settings)})  # fmt: skip
+    run, config = RunDir(path), identity.describe(task, flatten(settings), ONE_DEVICE)
+    run.create(config)
     task.save(run.path)
     params = nnx.split(task.model)[1]
-    Checkpoints(run.checkpoints).save(1, {"params": params}, {}, score=0.5)
+    meta = {"rows": [], "run": identity.fixed(config)}
+    Checkpoints(run.checkpoints).save(1, {"params": params}, meta, score=0.5)
     return str(path)
 
 
