@@ -50,11 +50,12 @@ def main(args: list[str] | None = None) -> int:
         directory.check(resume=settings.run.resume)
     screen = Screen(quiet=not leader)
 
+    from experiments import compile_cache
     from experiments.placement import start
     from experiments.runner import Runner
 
     placement = start(settings.hardware, settings.training.batch_size)
-    with placement.together():
+    with placement.together(), compile_cache.kept("imdb", settings):
         text = load_text(of.data, of.data_dir, of.vocabulary, screen.say)
         return Runner(task(settings, text), settings, directory, screen, placement).main()
 

@@ -1,9 +1,20 @@
 """The kind of machine and the versions on it: a figure without them says nothing."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 from pathlib import Path
+
+
+def processor() -> str:
+    """All that the system says of what the processor can do, for what is compiled for it."""
+    said = {platform.machine(), platform.processor()}
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        # Of every core; "flags" on x86, "Features" on Arm.
+        said |= {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    return "\n".join(sorted(said))
 
 
 def machine() -> str:

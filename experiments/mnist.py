@@ -116,11 +116,12 @@ def main(args: list[str] | None = None) -> int:
         directory.check(resume=settings.run.resume)
     screen = Screen(quiet=not leader)
 
+    from experiments import compile_cache
     from experiments.placement import start
     from experiments.runner import Runner
 
     placement = start(settings.hardware, settings.training.batch_size)
-    with placement.together():
+    with placement.together(), compile_cache.kept("mnist", settings):
         images = load_images(of.data, of.data_dir, screen.say)
         status = Runner(task(settings, images), settings, directory, screen, placement).main()
         if status == 0 and leader:

@@ -25,6 +25,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments import large_buffers
 from experiments.cli import UserError
 from experiments.settings import Hardware
 from jaxrnn import parallel
@@ -205,6 +206,7 @@ def start(hardware: Hardware, batch_size: int) -> Placement:
         UserError: as `check`; too few devices, or processes that cannot be reached.
     """
     check(hardware, batch_size)
+    large_buffers.reuse()
     index, processes = hardware.process_id, hardware.processes
     if processes > 1:
         try:
