@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.atomic import write_text
-from experiments.cli import Range, UserError, parse, path, run
+from experiments.cli import Range, UserError, flag, parse, path, run
 from experiments.machine import machine
 
 PEERS = ("lax.scan", "flax", "keras-jax", "keras-tf", "torch")
@@ -133,6 +133,18 @@ def versions() -> dict[str, str]:
     return found
 
 
+def line(settings: Any) -> str:
+    """The command that measures this again, without the places of a machine."""
+    words = ["python -m experiments.benchmark", type(settings).__name__.lower()]
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in ("out", "data_dir") or value == field.default:
+            continue
+        values = value if isinstance(value, tuple) else () if value is True else (value,)
+        words += [flag(field.name), *map(str, values)]
+    return " ".join(words)
+
+
 def main(args: list[str] | None = None) -> int:
     """Measure, print the table, write what `--out` asks for."""
     settings: Any = parse(Command, args, prog="python -m experiments.benchmark")  # type: ignore
@@ -146,6 +158,7 @@ def main(args: list[str] | None = None) -> int:
     found = importlib.import_module(f"experiments.benchmark_{what}").command(settings, threads, say)
     found = {
         "command": what,
+        "line": line(settings),
         "settings": dataclasses.asdict(settings) | {"threads": threads},
         "machine": machine(),
         "versions": versions(),

@@ -9,6 +9,9 @@ from experiments.tables import markdown as table
 
 Found = Mapping[str, Any]
 PASSES = {"forward": "forward", "both": "with backward"}
+TITLES = {
+    "layer": "One recurrent layer", "step": "A training step", "epoch": "An epoch of IMDB",
+}  # fmt: skip
 SHORT = {"forward": "fwd", "both": "f+b"}
 FAMILIES = {
     "any": "the best peer", "jax": "the best JAX peer", "tensorflow": "Keras on TensorFlow",
@@ -19,7 +22,7 @@ FAMILIES = {
 def screen(found: Found) -> str:
     """At most 100 columns wide with up to nine libraries."""
     if found["command"] != "layer":
-        return markdown(found)
+        return _body(found)
     lines = [*_table(found), "", *legend(found), "", *limits(found), *means(found), *notes(found)]
     return "\n".join(lines)
 
@@ -164,7 +167,11 @@ def library_row(found: Found, library: Found) -> dict[str, str]:
 
 
 def markdown(found: Found) -> str:
-    """The same with quartiles, for a page."""
+    """The same with quartiles: a page."""
+    return f"# {TITLES[found['command']]}\n\n`{found['line']}`\n\n{_body(found)}"
+
+
+def _body(found: Found) -> str:
     if found["command"] != "layer":
         rows = [{k: _cell(v) for k, v in row.items()} for row in found["rows"]]
         return "\n".join([table(rows), *found["notes"], "", _conditions(found), ""])

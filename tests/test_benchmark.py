@@ -1,5 +1,6 @@
 """The benchmark: results are compared before they are timed, and tables say what was measured."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -22,7 +23,7 @@ from experiments import (
     cli,
 )
 from experiments.benchmark_problems import Problem, agrees, deviations, draw, problems
-from experiments.cli import UserError
+from experiments.cli import UserError, parse
 from experiments.peers import engine_layer, layouts, limits, scan_layer
 from jaxrnn.engines import available, choose
 
@@ -150,6 +151,19 @@ def test_a_worker_that_cannot_start_says_why(tmp_path):
         assert worker.greeting is None
         assert re.search("status 1.*no_such_module", worker.failure)
     assert worker.process.poll() is not None
+
+
+def test_the_line_of_a_page_measures_the_same_again():
+    settings = benchmark.Layer(sizes=("1,2,3,4", "5,6,7,8"), odd=True, repetitions=9, out="there")
+    said = benchmark.line(settings)
+    assert said == (
+        "python -m experiments.benchmark layer --sizes 1,2,3,4 5,6,7,8 --odd --repetitions 9"
+    )
+    again = parse(benchmark.Command, said.split()[3:])
+    assert again == dataclasses.replace(settings, out=None)
+    assert benchmark.line(benchmark.Epoch(data_dir="/home/me")) == (
+        "python -m experiments.benchmark epoch"
+    )
 
 
 def test_sizes_are_named_in_order():

@@ -37,7 +37,8 @@ def invented(engine="native"):
     measured[2]["results"]["torch"] = {"error": "RuntimeError: it has none"}
     rate = {"rate": 1e11, "library": "torch"}
     return {
-        "command": "layer", "machine": "a machine, 2 cores", "versions": {"jax": "0.10.2"},
+        "command": "layer", "line": "python -m x layer",
+        "machine": "a machine, 2 cores", "versions": {"jax": "0.10.2"},
         "settings": {"repetitions": 7, "threads": 2, "square": 64},
         "libraries": [
             {"name": x.name, "family": x.family, "import_seconds": dict.fromkeys(x.imports, 0.5),
@@ -74,6 +75,7 @@ def test_the_table_says_what_the_json_says():
     assert "RuntimeError: it has none" in shown
     assert f"geometric mean {found['means']['native']['any']['mean']:.2f}" in shown
     page = benchmark_report.markdown(found)
+    assert page.startswith("# One recurrent layer\n\n`python -m x layer`\n\n")
     of = found["problems"][0]["results"]["native"]["forward"]
     low, middle, high = (benchmark_report.milliseconds(of[k]) for k in ("q1", "median", "q3"))
     assert f"| A lstm | forward | {middle} ({low}-{high}) |" in page

@@ -448,6 +448,24 @@ def test_a_good_seal_around_other_arrays(copy):
     assert survives(copy, "array digest")
 
 
+@pytest.mark.parametrize("name", ["{outside}", "../../outside", "arrays/../../../outside", "pipe"])
+def test_a_good_seal_around_a_file_that_is_not_its_own(copy, tmp_path, name):
+    """A step from somebody else reads nothing beside it, and nothing that never ends."""
+    outside = tmp_path / "outside"
+    outside.write_text("a secret")
+    name = name.format(outside=outside)
+    os.mkfifo(copy / "20" / "pipe")
+    path = copy / "20" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][name] = sealed._file_digest(outside)
+    manifest.pop("sha256")
+    manifest["sha256"] = sealed._digest(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(DamagedError, match="is no file in it"):
+        Checkpoints(copy).restore(20, tree())
+    assert survives(copy, name)
+
+
 def test_a_fault_of_orbax_is_no_damage(copy, monkeypatch):
     def fail(*_, **__):
         raise ValueError("of another version\nand so on")

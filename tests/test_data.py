@@ -86,6 +86,19 @@ def test_the_second_start_reads_no_review(tiny, said, monkeypatch) -> None:
     assert same(load_text("tfds", tiny, 100, said.append), first)
 
 
+@pytest.mark.parametrize("label", [-1, 2, 2**31, 2**40, -(2**63)])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_another_label_is_no_review(tmp_path, said, cache, label, split) -> None:
+    """-1 is what TFDS writes where nobody said: for a loss it would be a number like any other."""
+    parts = {"train": TRAIN, "test": TEST}
+    parts[split] = [*parts[split], ("good film", label)]
+    tiny_imdb.write(tmp_path / "odd", parts["train"], parts["test"])
+    assert "does not hold labelled reviews; delete it" in message(
+        "tfds", str(tmp_path / "odd"), 10_000, said.append
+    )
+    assert not cache.exists()
+
+
 def test_changed_data_is_read_again(tiny, said) -> None:
     load_text("tfds", tiny, 100, said.append)
     for path in Path(tiny).rglob("*train*"):

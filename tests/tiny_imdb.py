@@ -77,7 +77,7 @@ def _varint(n: int) -> bytes:
 
 def _example(text: bytes, label: int) -> bytes:
     bytes_list = _field(1, _field(1, text))
-    int64_list = _field(3, _field(1, _varint(label)))
+    int64_list = _field(3, _field(1, _varint(label % 2**64)))
     entries = (
         _field(1, b"text") + _field(2, bytes_list),
         _field(1, b"label") + _field(2, int64_list),

@@ -9,11 +9,15 @@ import numpy as np
 from flax import nnx
 
 import jaxrnn
-from experiments import models
+from experiments import large_buffers, models
 from experiments.peers import jitted
 from experiments.training import Examples, make_optimizer, make_schedule, make_steps
 
-prepare = jitted.prepare
+
+def prepare(threads: int) -> bool:
+    """As the command begins."""
+    large_buffers.reuse()
+    return jitted.prepare(threads)
 
 
 def build(
