@@ -6,6 +6,7 @@ throws nothing away. So it is given a directory of this process alone, filled fr
 """
 
 import contextlib
+import os
 import re
 import tempfile
 import warnings
@@ -86,13 +87,24 @@ def _in(directory: Path) -> Iterator[None]:
 
 def _unpack(path: Path, directory: Path) -> set[str]:
     """Write the kept files into the directory; their names."""
-    names = set()
+    names: set[str] = set()
+    if not _is_own(path):
+        return names
     for name, content in (array_cache.load(path) or {}).items():
         # From a file, after all: nothing is written elsewhere.
         if re.fullmatch(r"[\w-]+", name) and content.dtype == np.uint8:
             (directory / name).write_bytes(content.tobytes())
             names.add(name)
     return names
+
+
+def _is_own(path: Path) -> bool:
+    """Whether nobody else can have written the file: what is in it will be run."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
 
 
 def _pack(path: Path, directory: Path, before: set[str]) -> None:

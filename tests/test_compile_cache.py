@@ -114,6 +114,20 @@ def test_a_file_from_elsewhere_writes_nowhere_else(place, tmp_path) -> None:
     assert not outside.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system's files have no such owners")
+@pytest.mark.parametrize("whose", ["anybody's", "another's"])
+def test_nothing_is_run_that_somebody_else_may_have_written(place, found, monkeypatch, whose):
+    compute()
+    (path,) = place.iterdir()
+    if whose == "anybody's":
+        path.chmod(0o622)
+    else:
+        other = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: other)
+    compute()
+    assert found == ["misses", "misses"]
+
+
 def test_the_oldest_make_room(place, monkeypatch) -> None:
     monkeypatch.setattr(compile_cache, "MOST", 2)
     compute(task="a")
