@@ -16,10 +16,15 @@ import jax
 import jaxtyping
 import pytest
 
-# Where a shell runs the tests in its background they ignore Ctrl-C, and so would every process of
-# theirs: what the tests of signals are about.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Where a shell runs the tests in its background they ignore Ctrl-C, and under `nohup` the end of
+# the terminal; and so would every process of theirs: what the tests of signals are about.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # Many tests compile the same small programs; each is compiled once for all of them.
 _compiled = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")

@@ -15,7 +15,7 @@ import pytest
 TRAIN = [sys.executable, str(Path(__file__).parent / "train_tiny.py")]
 
 
-def start(path, cell):
+def start(path, cell, *moment):
     # One device, and the compile cache of all tests: a start is imports and reading.
     env = os.environ | {
         "XLA_FLAGS": "",
@@ -23,7 +23,7 @@ def start(path, cell):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     return subprocess.Popen(
-        [*TRAIN, str(path), cell],
+        [*TRAIN, str(path), cell, *moment],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -77,6 +77,25 @@ def test_killed_twice(tmp_path):
     finish(tmp_path / "whole", "gru")
     assert killed(tmp_path / "killed", "gru", 2, seed=0) == 2
     assert ending(tmp_path / "killed") == ending(tmp_path / "whole")
+
+
+# A step appears as "2" and is moved to "tmp-2" before it is deleted.
+MOMENTS = [("before", "config.json"), ("before", "2"), ("after", "2"), ("before", "tmp-2"),
+           ("after", "tmp-4"), ("before", "metrics.jsonl"), ("after", "metrics.jsonl"),
+           ("before", "curves.png"), ("after", "curves.png"),
+           ("before", "summary.json")]  # fmt: skip
+
+
+def test_killed_at_each_write(tmp_path):
+    finish(tmp_path / "whole", "rnn")
+    for moment in MOMENTS:
+        process = start(tmp_path / "killed", "rnn", *moment)
+        _, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (-signal.SIGKILL, ""), moment
+    finish(tmp_path / "killed", "rnn")
+    assert ending(tmp_path / "killed") == ending(tmp_path / "whole")
+    left = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert left == {path.name for path in (tmp_path / "whole").iterdir()}
 
 
 @pytest.mark.slow

@@ -18,9 +18,9 @@ import time
 from experiments.signals import watch
 with watch() as came:
     print("ready", flush=True)
-    while not came: time.sleep(0.01)
-    print("heard", flush=True)
     end = time.monotonic() + 60
+    while not came and time.monotonic() < end: time.sleep(0.01)
+    print("heard", flush=True)
     while time.monotonic() < end: sum(range(1000))
 """
 
