@@ -62,25 +62,20 @@ class Runner:
         self.checkpoints = Checkpoints(directory.checkpoints)
         self.identity: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
+        self.picture = plot.LivePicture(directory.path)
         graphdef, self.params = nnx.split(task.model)
         total_steps = training.epochs * task.train.steps_per_epoch
         rate = make_schedule(training.schedule, training.learning_rate, total_steps)
         self.watch = Watch(directory if placement.leader else None, training, rate, screen.say)
+        optimizer = make_optimizer(
+            training.optimizer, rate, clip_norm=training.clip_norm,
+            weight_decay=training.weight_decay, epsilon=training.epsilon,
+        )  # fmt: skip
         self.steps: Steps = make_steps(
-            graphdef,
-            make_optimizer(
-                training.optimizer,
-                rate,
-                clip_norm=training.clip_norm,
-                weight_decay=training.weight_decay,
-                epsilon=training.epsilon,
-            ),
-            jax.random.key(training.seed),
-            average=training.average,
-            smoothing=training.label_smoothing,
-            sigmoid_twice=training.loss == "sigmoid-twice",
+            graphdef, optimizer, jax.random.key(training.seed), average=training.average,
+            smoothing=training.label_smoothing, sigmoid_twice=training.loss == "sigmoid-twice",
             placement=placement,
-        )
+        )  # fmt: skip
 
     def main(self) -> int:
         """Train, say how it ended, and give the exit status."""
@@ -121,9 +116,11 @@ class Runner:
             self.watch.skipped = int(state.skipped)
         self._card(config)
         stopped = self._epochs(state, seconds)
-        if stopped is not None:
-            return stopped
-        return self._finish()
+        if stopped is None:
+            return self._finish()
+        if self.rows and self.placement.leader:
+            plot.draw(self.directory.path)
+        return stopped
 
     def _open(
         self, config: dict[str, Any], held: contextlib.ExitStack
@@ -221,7 +218,7 @@ class Runner:
                 self._save(state, seconds, val_accuracy)
                 if self.placement.leader:
                     self.directory.write_rows(self.rows)
-                    plot.draw(self.directory.path)
+                    self.picture.draw(time.perf_counter())
                 self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
                 # One that came during the evaluation.
                 if signal := self.placement.largest(came[0] if came else 0):

@@ -95,6 +95,15 @@ def test_the_png_is_a_picture_of_readme_size(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_live_picture_is_drawn_at_first_and_then_when_it_is_old(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "draw", drawn.append)
+    live = plot.LivePicture("a run")
+    seen = [live.draw(now) or len(drawn) for now in (100.0, 101, 105, 105.1, 106, 110, 111)]
+    assert seen == [1, 1, 1, 2, 2, 2, 3]
+    assert set(drawn) == {"a run"}
+
+
 BEST = "best validation accuracy 85.0% (epoch 4)"
 STACK = {"settings": {"cell": "rnn", "units": 64, "layers": 2, "bidirectional": True}}
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import imdb, predict, recipes
+from experiments import imdb, plot, predict, recipes
 from experiments.checkpoint import Checkpoints
 from experiments.cli import UserError, parse
 from experiments.corpus import index
@@ -134,13 +134,22 @@ def checkpoint_digest(path):
     return json.loads((steps[max(steps)] / "manifest.json").read_text())["arrays"]
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+RESUMED = ["--dropout", "0.3", "--optimizer", "adam", "--average", "0.9"]
+
+
+@pytest.fixture(scope="module", params=["rnn", "lstm", "gru"])
+def never_stopped(request, tmp_path_factory):
+    """A cell, and a run of it from start to end."""
+    path = tmp_path_factory.mktemp("never") / "stopped"
+    runner(path, "--cell", request.param, *RESUMED).fit()
+    return request.param, path
+
+
 @pytest.mark.parametrize("step", [2, 4, 5])
-def test_resume(tmp_path, cell, step):
+def test_resume(tmp_path, never_stopped, step):
     """Stopped by a signal within an epoch, at its end, behind it: as if never stopped, bitwise."""
-    args = ["--cell", cell, "--dropout", "0.3", "--optimizer", "adam", "--average", "0.9"]
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    runner(straight, *args).fit()
+    cell, straight = never_stopped
+    args, stopped = ["--cell", cell, *RESUMED], tmp_path / "stopped"
     end = interrupted(stopped, step, *args)
     assert end == Stopped(step, signal.SIGTERM)
     assert not (stopped / "summary.json").exists()
@@ -150,6 +159,17 @@ def test_resume(tmp_path, cell, step):
     summaries = [json.loads((p / "summary.json").read_text()) for p in (straight, stopped)]
     assert [s.pop("seconds") > 0 for s in summaries] == [True, True]
     assert summaries[0] == summaries[1]
+
+
+def test_a_stopped_run_has_a_picture_of_every_row(tmp_path, monkeypatch):
+    """Within a run it is not drawn every epoch: these take less time than a picture."""
+    seen, draw = [], plot.draw
+    monkeypatch.setattr(plot, "draw", lambda path: (seen.append(len(rows(path))), draw(path)))
+    # An epoch has 4 steps.
+    assert interrupted(tmp_path / "run", 11, "--epochs", "5", "--patience", "5") == Stopped(
+        11, signal.SIGTERM
+    )
+    assert seen == [1, 2]
 
 
 def test_ctrl_c_keeps_what_was_trained_and_exits_130(tmp_path, capsys):
