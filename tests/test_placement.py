@@ -72,7 +72,17 @@ def on_one_device():
     return fifty_steps(Hardware())
 
 
-@pytest.mark.parametrize("place", list(PLACES.values())[1:], ids=list(PLACES)[1:])
+# Each compiles for several seconds: in CI most devices and fewest, the others by hand.
+OFTEN = ("jit-2", "jit-8", "pmap-8")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, id=name, marks=() if name in OFTEN else pytest.mark.slow)
+        for name, place in list(PLACES.items())[1:]
+    ],
+)
 def test_fifty_steps_are_those_of_one_device(place, on_one_device, record_property):
     """With dropout of words, features, between layers and before the readout."""
     state, sums, seen = fifty_steps(place)
@@ -124,7 +134,12 @@ def runner(path, hardware, *flags):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("jit-8", "jit-1"), ("jit-1", "jit-8"), ("pmap-8", "jit-2"), ("jit-2", "pmap-8")],
+    [
+        ("jit-8", "jit-1"),
+        ("pmap-8", "jit-2"),
+        pytest.param("jit-1", "jit-8", marks=pytest.mark.slow),
+        pytest.param("jit-2", "pmap-8", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_stopped_on_some_devices_goes_on_on_others(tmp_path, first, second):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
