@@ -30,9 +30,9 @@ def choose(cell: Cell, dtype: Any) -> Any:
     """The engine for weights of this dtype, where `unroll` is given none.
 
     On a CPU `native`, when it was compiled and has a kernel for the cell (SimpleRNN, LSTM, GRU in
-    float32 or float64). On two AVX-512 cores, of (T, B, D, H) from (28, 32, 28, 128) to
-    (100, 64, 512, 512), its best time of seven was 1.1 to 2.5 times shorter than that of `scan`
-    forwards, and 1.4 to 4.7 times forwards and backwards. Otherwise `scan`.
+    float32 or float64), otherwise `scan`. On two AVX-512 cores, at nine sizes from (T, B, D, H) =
+    (37, 1, 19, 33) to (100, 64, 512, 512), it is 1.3 to 6.6 times as fast as `scan` forwards and
+    1.6 to 8.7 times forwards and backwards (docs/benchmark/layer.md).
 
     Never `fused`, which is made for GPUs and TPUs, nor `cudnn`: neither has been measured on one.
     """
