@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.cli import UserError, parse, run
-from experiments.rundir import RunDir
+from experiments.config.cli import UserError, parse, run
+from experiments.runs.directory import RunDir
 
 if TYPE_CHECKING:
     import jax
@@ -67,7 +67,7 @@ def write(directory: RunDir) -> None:
     from flax import nnx
     from safetensors.numpy import save
 
-    from experiments import sealed
+    from experiments.storage import verified_arrays
 
     model, inputs, step = _model(directory)
     graphdef, params = nnx.split(model)
@@ -78,7 +78,7 @@ def write(directory: RunDir) -> None:
         leaves = [weights[name] for name in names]
         return nnx.merge(graphdef, jax.tree.unflatten(tree, leaves))(xs, lengths)
 
-    weights = {name: jax.device_get(leaf) for name, leaf in sealed.names(params).items()}
+    weights = {name: jax.device_get(leaf) for name, leaf in verified_arrays.names(params).items()}
     names = list(weights)
     batch, time = jax.export.symbolic_shape("batch, time")
     forms = (
@@ -119,7 +119,7 @@ def load(
     from jax import export
     from safetensors.numpy import load as read_tensors
 
-    from experiments import sealed
+    from experiments.storage import verified_arrays
 
     try:
         card = json.loads((directory / CARD).read_text(encoding="utf-8"))
@@ -140,7 +140,7 @@ def load(
         called = foreign_calls(exported.mlir_module())
         weights = jax.device_put(read_tensors(files[WEIGHTS]))
     except Exception as error:
-        why = sealed.line(error)
+        why = verified_arrays.line(error)
         raise UserError(f"{directory} holds no program or weights of ours ({why})") from None
     if called:
         raise UserError(
@@ -167,7 +167,7 @@ def check(directory: RunDir) -> float:
     """The largest difference between the logits of the export and those of the checkpoint."""
     import numpy as np
 
-    from experiments import sealed
+    from experiments.storage import verified_arrays
 
     answer, card = load(directory.path / "export")
     model, inputs, step = _model(directory)
@@ -182,7 +182,7 @@ def check(directory: RunDir) -> float:
         found = np.asarray(answer(inputs, lengths))
     except Exception as error:
         raise UserError(
-            f"{directory.path / 'export'} cannot be run ({sealed.line(error)})"
+            f"{directory.path / 'export'} cannot be run ({verified_arrays.line(error)})"
         ) from None
     if found.shape != expected.shape or not np.isfinite(found).all():
         raise UserError(
@@ -197,35 +197,35 @@ def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
     import numpy as np
     from flax import nnx
 
-    from experiments import models
-    from experiments.checkpoint import Checkpoints
-    from experiments.ensemble import members
-    from experiments.replay import settings_of
-    from experiments.trained import best_params
+    from experiments.models import classifier
+    from experiments.models.ensemble import members
+    from experiments.runs.checkpoint import Checkpoints
+    from experiments.runs.load import best_params
+    from experiments.runs.restore import settings_of
     from jaxrnn.engines import scan
 
     config, source = directory.config(), np.random.default_rng(0)
     data: dict[str, str] = {}
     try:
         if config["task"] == "imdb":
+            from experiments.data.text import Vocabulary
             from experiments.imdb import VOCABULARY, Settings
-            from experiments.text import Vocabulary
 
             settings = settings_of(directory, config, Settings)
             words = Vocabulary.load(directory.path / VOCABULARY)
             data["vocabulary"] = words.digest
-            graphdef, params = models.shapes(
+            graphdef, params = classifier.shapes(
                 settings, features=settings["embedding"], vocabulary=words.size, classes=1
             )
             inputs = source.integers(0, words.size, (16, 40)).astype(np.int32)
         elif config["task"] == "mnist":
             from experiments import mnist
-            from experiments.image_batches import Reading
-            from experiments.images import CLASSES
+            from experiments.data.image_batches import Reading
+            from experiments.data.images import CLASSES
 
             settings = settings_of(directory, config, mnist.Settings)
             steps, features = Reading(settings["pixels"], settings["permute"]).shape
-            graphdef, params = models.shapes(
+            graphdef, params = classifier.shapes(
                 settings, features=features, vocabulary=None, classes=CLASSES
             )
             inputs = source.random((16, steps, features), np.float32)

@@ -11,17 +11,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cli import parse, run
-from experiments.recipes import RECIPES, Settings
-from experiments.replay import arguments
-from experiments.settings import flatten
+from experiments.config.cli import parse, run
+from experiments.config.imdb import RECIPES, Settings
+from experiments.config.settings import flatten
+from experiments.runs.restore import arguments
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from experiments.corpus import Corpus
-    from experiments.data import TextData
-    from experiments.task import Task
+    from experiments.data.corpus import Corpus
+    from experiments.data.reviews import TextData
+    from experiments.training.task import Task
 
 
 PROG = "python -m experiments.imdb"
@@ -38,9 +38,9 @@ def main(args: list[str] | None = None) -> int:
     if settings.recipe is not None:
         settings = parse(Settings, args, prog=PROG, default=RECIPES[settings.recipe]())
     # Imported behind the parser, so that `--help` and mistakes answer at once.
-    from experiments.data import load_text
-    from experiments.rundir import RunDir
-    from experiments.screen import Screen
+    from experiments.data.reviews import load_text
+    from experiments.runs.directory import RunDir
+    from experiments.training.progress import Screen
 
     seed, cell = settings.training.seed, settings.model.cell
     name = settings.recipe or cell
@@ -50,9 +50,9 @@ def main(args: list[str] | None = None) -> int:
         directory.check(resume=settings.run.resume)
     screen = Screen(quiet=not leader)
 
-    from experiments import compile_cache
-    from experiments.placement import start
-    from experiments.runner import Runner
+    from experiments.training import compile_cache
+    from experiments.training.devices import start
+    from experiments.training.loop import Runner
 
     placement = start(settings.hardware, settings.training.batch_size)
     with placement.together(), compile_cache.kept("imdb", settings):
@@ -62,9 +62,9 @@ def main(args: list[str] | None = None) -> int:
 
 def task(settings: Settings, text: "TextData") -> "Task":
     """The reviews cut into batches, and the network that reads them."""
-    from experiments import models
-    from experiments.batches import Batches, best_boundaries, split_validation
-    from experiments.task import Task, digest
+    from experiments.data.text_batches import Batches, best_boundaries, split_validation
+    from experiments.models import classifier
+    from experiments.training.task import Task, digest
 
     of, training = settings.text, settings.training
     rows, held = split_validation(len(text.train.labels), of.validation_fraction, training.seed)
@@ -79,7 +79,7 @@ def task(settings: Settings, text: "TextData") -> "Task":
         name="imdb",
         title="IMDB sentiment",
         dataset=text.dataset,
-        model=models.build(
+        model=classifier.build(
             flatten(settings), features=of.embedding, vocabulary=text.vocabulary.size, classes=1
         ),
         train=batches(text.train, rows),

@@ -13,87 +13,22 @@ constant rate, is
     python -m experiments.mnist --shift 0 --average 0 --learning-rate 0.001 --schedule constant
 """
 
-import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from experiments.cli import Range, UserError, parse, path, run
-from experiments.replay import arguments
-from experiments.settings import Hardware, Model, Run, Training, flat, flatten
+from experiments.config.cli import parse, run
+from experiments.config.mnist import Settings, resolve, variant
+from experiments.config.settings import flatten
+from experiments.runs.restore import arguments
 
 if TYPE_CHECKING:
-    from experiments.images import ImageData, Images
-    from experiments.rundir import RunDir
-    from experiments.task import Task
+    from experiments.data.images import ImageData, Images
+    from experiments.runs.directory import RunDir
+    from experiments.training.task import Task
 
 
 PROG = "python -m experiments.mnist"
-
-
-@dataclasses.dataclass(frozen=True)
-class Image:
-    """The images."""
-
-    data: Literal["auto", "tfds", "sample"] = "auto"
-    """tfds: MNIST, or an error. auto: MNIST, or the built-in sample where it is out of reach."""
-    data_dir: Annotated[str | None, path("TFDS's own")] = None
-    """TFDS's data_dir."""
-    pixels: bool = False
-    """Read pixel by pixel: 784 steps of 1 instead of 28 steps of 28."""
-    permute: Annotated[int | None, Range(0, 2**31 - 1), path("no permutation", metavar="SEED")] = (
-        None
-    )
-    """Read the pixels in a fixed random order, the one of this seed; includes --pixels."""
-    examples: Annotated[int, Range(2, 10**6)] = 50000
-    """Use so many of the training images, from the first on; all where there are fewer."""
-    validation_fraction: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.1
-    """Share of these that is kept for validation."""
-    shift: Annotated[int, Range(0, 27)] = 2
-    """Each training image is moved by up to so many pixels in both directions, at random."""
-
-
-@flat
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Train a recurrent network to read the handwritten digits of MNIST.
-
-    example: python -m experiments.mnist --cell gru --run-dir runs/mnist-gru
-    """
-
-    config: Annotated[str | None, path("none", metavar="FILE")] = None
-    """Begin with the settings of a run, its config.json; any other flag overrides them."""
-    image: Image = Image()
-    model: Model = Model(units=128, readout="last")
-    # Stopping early would miss the end of the schedule, where the accuracy still rises.
-    training: Training = Training(
-        batch_size=32,
-        epochs=10,
-        optimizer="adam",
-        learning_rate=0.002,
-        average=0.999,
-        patience=10,
-    )
-    run: Run = Run()
-    hardware: Hardware = Hardware()
-
-
-def resolve(settings: Settings) -> Settings:
-    """The settings with what follows from them; `UserError` where they contradict themselves."""
-    if settings.model.word_dropout:
-        raise UserError("--word-dropout drops words and there are none; leave it out")
-    if settings.training.loss != "cross-entropy":
-        raise UserError(f"--loss {settings.training.loss} is for two classes; leave it out")
-    if settings.image.permute is None:
-        return settings
-    return dataclasses.replace(settings, image=dataclasses.replace(settings.image, pixels=True))
-
-
-def variant(settings: Settings) -> str:
-    """What is read: "rows", "pixels" or "permuted pixels"."""
-    if settings.image.permute is not None:
-        return "permuted pixels"
-    return "pixels" if settings.image.pixels else "rows"
 
 
 def main(args: list[str] | None = None) -> int:
@@ -104,9 +39,9 @@ def main(args: list[str] | None = None) -> int:
         settings = parse(Settings, [*arguments(settings.config, "mnist"), *args], prog=PROG)
     settings = resolve(settings)
     # Imported behind the parser, so that `--help` and mistakes answer at once.
-    from experiments.images import load_images
-    from experiments.rundir import RunDir
-    from experiments.screen import Screen
+    from experiments.data.images import load_images
+    from experiments.runs.directory import RunDir
+    from experiments.training.progress import Screen
 
     kind = variant(settings).split()[0]
     name = f"mnist-{kind}-{settings.model.cell}-seed{settings.training.seed}"
@@ -116,9 +51,9 @@ def main(args: list[str] | None = None) -> int:
         directory.check(resume=settings.run.resume)
     screen = Screen(quiet=not leader)
 
-    from experiments import compile_cache
-    from experiments.placement import start
-    from experiments.runner import Runner
+    from experiments.training import compile_cache
+    from experiments.training.devices import start
+    from experiments.training.loop import Runner
 
     placement = start(settings.hardware, settings.training.batch_size)
     with placement.together(), compile_cache.kept("mnist", settings):
@@ -132,10 +67,10 @@ def main(args: list[str] | None = None) -> int:
 
 def task(settings: Settings, images: "ImageData") -> "Task":
     """The images cut into batches, and the network that reads them."""
-    from experiments import models
-    from experiments.image_batches import ImageBatches, Reading
-    from experiments.order import split_validation
-    from experiments.task import Task, digest
+    from experiments.data.image_batches import ImageBatches, Reading
+    from experiments.data.shuffling import split_validation
+    from experiments.models import classifier
+    from experiments.training.task import Task, digest
 
     of, training = settings.image, settings.training
     reading = Reading(of.pixels, of.permute)
@@ -145,7 +80,7 @@ def task(settings: Settings, images: "ImageData") -> "Task":
         name="mnist",
         title=f"{'MNIST' if images.dataset == 'mnist' else 'Font digits'}, {variant(settings)}",
         dataset=images.dataset,
-        model=models.build(
+        model=classifier.build(
             flatten(settings), features=reading.shape[1], vocabulary=None, classes=10
         ),
         train=ImageBatches(images.train, rows, training.batch_size, reading, of.shift),
@@ -159,13 +94,14 @@ def task(settings: Settings, images: "ImageData") -> "Task":
 
 def look(directory: "RunDir", test: "Images") -> list[Path]:
     """Let a finished run read the test images, and draw what it reads wrongly: the pictures."""
-    from experiments import array_cache, mnist_plots
-    from experiments.predict_image import classify
+    from experiments.plots import digits
+    from experiments.predict.image import classify
+    from experiments.storage import array_cache
 
     probabilities = classify(directory, directory.config(), test.pixels)
-    answers = mnist_plots.collect(test.pixels, test.labels, probabilities)
-    array_cache.save(directory.path / mnist_plots.FILE, answers._asdict())
-    return mnist_plots.draw(directory.path)
+    answers = digits.collect(test.pixels, test.labels, probabilities)
+    array_cache.save(directory.path / digits.FILE, answers._asdict())
+    return digits.draw(directory.path)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from root import ROOT
 
 
 @pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "mypy"])

@@ -1,0 +1,55 @@
+"""Our training step, that of `experiments.training` as the command runs it, with no dropout."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import jaxrnn
+from experiments.benchmark.peers import jitted
+from experiments.models import classifier
+from experiments.training import runtime
+from experiments.training.step import Examples, make_optimizer, make_schedule, make_steps
+
+
+def prepare(threads: int) -> bool:
+    """As the command begins."""
+    runtime.reuse()
+    return jitted.prepare(threads)
+
+
+def build(
+    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> dict[str, Callable[[], dict[str, Any]]]:
+    """The engine is the one that `unroll` takes by itself; the command has no other."""
+    vocabulary, features = arrays["embedding"].shape
+    network = classifier.Classifier(
+        jaxrnn.LSTM, vocabulary=vocabulary, features=features, units=len(arrays["kernel"]),
+        readout="last", rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    weights = {k[2:]: jnp.asarray(a) for k, a in arrays.items() if k.startswith("w:")}
+    assert network.embedding is not None
+    assert network.recurrent is not None
+    assert network.dense.bias is not None
+    network.embedding.embedding.set_value(jnp.asarray(arrays["embedding"]))
+    network.recurrent.weights.set_value(((jaxrnn.Params(**weights),),))
+    network.dense.kernel.set_value(jnp.asarray(arrays["kernel"]))
+    network.dense.bias.set_value(jnp.asarray(arrays["bias"]))
+    graph, params = nnx.split(network)
+    # Clipping belongs to the command's step; here it never has anything to clip.
+    rate = make_schedule("constant", problem["learning_rate"], 1)
+    steps = make_steps(graph, make_optimizer("adam", rate, clip_norm=1e9), jax.random.key(0))
+    state = [steps.init(params)]
+    tokens = arrays["tokens"]
+    count = np.full(len(tokens), tokens.shape[1], np.int32)
+    labels = arrays["labels"].astype(np.int32)
+    examples = Examples(tokens, count, labels, np.ones(len(tokens), np.float32))
+
+    def step() -> dict[str, Any]:
+        state[0], report = jax.block_until_ready(steps.train(state[0], examples))
+        return {"loss": np.asarray(report.totals.loss) / len(tokens)}
+
+    return {"step": step}

@@ -1,0 +1,138 @@
+"""What is computed: sizes by name, weights and data at random, and when two results agree."""
+
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.config.cli import UserError
+from jaxrnn import CELLS, Params
+
+# One sequence; three long ones; a last vector that is hardly filled, in every dimension; few steps
+# of wide inputs. B, D and H are no multiples of 8.
+ODD = ("37,1,19,33", "1000,3,1,47", "61,33,129,65", "200,7,5,17", "13,129,300,100")
+
+# Largest difference from float64, as a share of the quantity's largest magnitude. float32 rounds
+# each operation by 6e-8; that adds up over H products, T steps and, in the weights' gradients, over
+# up to B * T = 82,000 terms (the square root of that many roundings is 2e-5). Five steps leave 2e-6
+# in every library; the largest weight changed by 5 % is seen (`tests/test_benchmark.py`).
+TOLERANCE = 1e-3
+
+
+class Problem(NamedTuple):
+    """A layer to be run: `sizes` are steps T, batch B, features D and units H."""
+
+    name: str
+    cell: str
+    sizes: tuple[int, int, int, int]
+
+    @property
+    def gates(self) -> int:
+        """Blocks of columns in a pre-activation."""
+        return CELLS[self.cell].gates
+
+    @property
+    def product(self) -> tuple[int, int, int]:
+        """The recurrent product of one step: [B, H] @ [H, G*H]."""
+        _, batch, _, units = self.sizes
+        return batch, units, self.gates * units
+
+    def flops(self, call: str) -> int:
+        """Of the products alone. Backward has two for each one of forward."""
+        steps, batch, features, units = self.sizes
+        forward = 2 * steps * batch * (features + units) * self.gates * units
+        return forward * (3 if call == "both" else 1)
+
+    def activations(self) -> int:
+        """Sigmoids and hyperbolic tangents of one pass forward."""
+        steps, batch, _, units = self.sizes
+        return steps * batch * units * {"rnn": 1, "lstm": 5, "gru": 3}[self.cell]
+
+    def bytes(self, call: str) -> int:
+        """Inputs and outputs, and with `both` their gradients, each moved once."""
+        steps, batch, features, units = self.sizes
+        return 4 * steps * batch * (features + units) * (2 if call == "both" else 1)
+
+
+def problems(sizes: Sequence[str], cells: Sequence[str]) -> list[Problem]:
+    """Every cell at every size; sizes are named A, B, C and so on.
+
+    Raises:
+        UserError: a size that is not four numbers of at least 1, or more sizes than letters.
+    """
+    if len(sizes) > len(string.ascii_uppercase):
+        raise UserError(f"--sizes holds {len(sizes)}; give at most {len(string.ascii_uppercase)}")
+    if not sizes or not cells:
+        raise UserError("--sizes and --cells hold nothing to measure; give at least one of each")
+    parsed = dict(zip(string.ascii_uppercase, map(_parsed, sizes), strict=False))
+    return [
+        Problem(name, cell, size)
+        for name, size in parsed.items()
+        for cell in dict.fromkeys(cells)
+    ]  # fmt: skip
+
+
+def _parsed(text: str) -> tuple[int, int, int, int]:
+    try:
+        steps, batch, features, units = (int(part) for part in text.split(","))
+    except ValueError:
+        steps = batch = features = units = 0
+    if min(steps, batch, features, units) < 1:
+        raise UserError(f"--sizes holds {text!r}; give steps,batch,features,units, each at least 1")
+    return steps, batch, features, units
+
+
+def draw(problem: Problem, seed: int = 0) -> tuple[Params, dict[str, np.ndarray]]:
+    """Weights as after an initialisation but with biases, and `xs` [B, T, D], `dhs` [B, T, H].
+
+    GRU's `bh` is zero at the candidate gate, where Flax has no bias.
+    """
+    steps, batch, features, units = problem.sizes
+    columns = problem.gates * units
+    rng = np.random.default_rng(seed)
+
+    def uniform(rows: int) -> np.ndarray:
+        return rng.uniform(-1, 1, (rows, columns)).astype(np.float32) * np.float32(
+            np.sqrt(6 / (rows + columns))
+        )
+
+    bh = None
+    wx, wh = uniform(features), uniform(units)
+    bx = rng.uniform(-0.5, 0.5, columns).astype(np.float32)
+    if CELLS[problem.cell].recurrent_bias:
+        bh = rng.uniform(-0.5, 0.5, columns).astype(np.float32)
+        bh[2 * units :] = 0
+    xs, dhs = (
+        rng.standard_normal((batch, steps, width), np.float32) for width in (features, units)
+    )
+    return Params(wx, wh, bx, bh), {"xs": xs, "dhs": dhs}
+
+
+def deviations(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Largest difference of each quantity, as a share of the expected one's largest magnitude.
+
+    What `found` lacks is left out; a shape or number that cannot be compared is infinitely far off.
+    """
+    return {name: _far(found[name], array) for name, array in expected.items() if name in found}
+
+
+def _far(found: np.ndarray, expected: np.ndarray) -> float:
+    if found.shape != expected.shape or not np.all(np.isfinite(found)):
+        return float("inf")
+    scale = np.max(np.abs(expected), initial=0)
+    largest = np.max(np.abs(found - expected), initial=0)
+    return float(largest / scale) if scale else float(largest)
+
+
+def agrees(deviation: Mapping[str, float]) -> bool:
+    """Whether all that every library has is there, and everything lies within `TOLERANCE`."""
+    complete = {"hs", "dxs", "dwx", "dwh", "dbx"} <= set(deviation)
+    return complete and all(share <= TOLERANCE for share in deviation.values())
+
+
+def as_json(problem: Problem) -> dict[str, Any]:
+    """What a worker has to know of it."""
+    return {"cell": problem.cell, "sizes": list(problem.sizes)}

@@ -1,0 +1,131 @@
+"""Which data sets are prepared, how to prepare one, and what is in it.
+
+python -m experiments.data status
+python -m experiments.data prepare imdb
+python -m experiments.data show imdb 2 --split test
+python -m experiments.data show mnist 2
+"""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments.config.cli import Range, UserError, parse, run
+from experiments.data.archives import archives, fault, manual_dir
+from experiments.data.images import as_text, load_images
+from experiments.data.prepare import prepare
+from experiments.data.reviews import load_text
+from experiments.data.text import FIRST_WORD
+from experiments.data.tfds import BUILDERS, Name, data_root, find
+
+DataDir = Annotated[str | None, tyro.conf.arg(help="TFDS's data_dir (default: TFDS's own)")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Say which data sets are prepared, and what to do about the others."""
+
+    data_dir: DataDir = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Prepare a data set: from files put there by hand, else by download."""
+
+    name: tyro.conf.Positional[Name]
+    """Which data set."""
+    data_dir: DataDir = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Print reviews as the model gets them, numbered words decoded again; or images."""
+
+    name: tyro.conf.Positional[Literal["imdb", "sample", "mnist", "digits"]]
+    """Which data set; sample and digits are the built-in samples of imdb and mnist."""
+    count: tyro.conf.Positional[Annotated[int, Range(1)]] = 1
+    """How many, from the first on."""
+    split: Literal["train", "test"] = "train"
+    """Which part."""
+    vocabulary: Annotated[int, Range(FIRST_WORD + 1)] = 10_000
+    """Number of ids, the three special ones included; other words are <unknown>."""
+    data_dir: DataDir = None
+
+
+Command = (
+    Annotated[Status, tyro.conf.subcommand("status")]
+    | Annotated[Prepare, tyro.conf.subcommand("prepare")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _status(name: Name, root: Path) -> None:
+    try:
+        prepared = find(name, root)
+    except UserError as mistake:
+        print(f"{name}: {mistake}")
+        return
+    if prepared is not None:
+        counts = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
+        print(f"{name}: prepared in {prepared.directory} ({counts})")
+        return
+    print(f"{name}: not prepared in {root / BUILDERS[name]}")
+    command = f"python -m experiments.data prepare {name} --data-dir {shlex.quote(str(root))}"
+    print(f"  with internet:    {command}")
+    print(f"  without internet: put into {manual_dir(root)}")
+    for archive in archives(name):
+        path = manual_dir(root) / archive.name
+        state = (fault(archive, path) or "it is there") if path.exists() else "missing"
+        print(f"    {archive}\n      from {archive.url}: {state}")
+    print("  and run the same command")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Do what was asked for."""
+    command: object = parse(Command, args, prog="python -m experiments.data")  # type: ignore
+    match command:
+        case Status(data_dir):
+            root = data_root(data_dir)
+            for name in BUILDERS:
+                _status(name, root)
+        case Prepare(name, data_dir):
+            prepared = prepare(name, data_root(data_dir), _say)
+            print(f"{name}: prepared in {prepared.directory}")
+        case Show(name, count, split, vocabulary, data_dir):
+            if name in ("mnist", "digits"):
+                labels, texts = _images(name, split, data_dir)
+            else:
+                labels, texts = _reviews(name, split, data_dir, vocabulary)
+            if count > len(labels):
+                raise UserError(f"count is {count}; {name} {split} has {len(labels):,}")
+            for i in range(count):
+                print(f"[{split} {i}] {labels[i]}: {texts(i)}\n")
+
+
+Shown = tuple[Sequence[str], Callable[[int], str]]
+
+
+def _reviews(name: str, split: str, data_dir: str | None, vocabulary: int) -> Shown:
+    data = load_text("sample" if name == "sample" else "tfds", data_dir, vocabulary, _say)
+    corpus = data.train if split == "train" else data.test
+    labels = [("negative", "positive")[label] for label in corpus.labels]
+    return labels, lambda i: data.vocabulary.decode(corpus.example(i))
+
+
+def _images(name: str, split: str, data_dir: str | None) -> Shown:
+    data = load_images("sample" if name == "digits" else "tfds", data_dir, _say)
+    images = data.train if split == "train" else data.test
+    return list(map(str, images.labels)), lambda i: "\n" + as_text(images.pixels[i])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,118 @@
+"""Images of digits: MNIST through TFDS, or the built-in sample.
+
+The first time the images are decoded out of what TFDS prepared, which takes seconds; the arrays
+are kept (see `array_cache`).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.config.cli import UserError
+from experiments.data.source import Data, Say, obtain
+from experiments.data.tfds import SPLITS, Prepared, Split, read
+from experiments.storage import array_cache
+
+SIDE = 28
+CLASSES = 10
+
+# To be raised when the arrays below change.
+_LAYOUT = 1
+
+# Enough for a recurrent network to read most of them, and a second to draw.
+SAMPLE_TRAIN, SAMPLE_TEST = 6000, 1000
+
+
+class Images(NamedTuple):
+    """White digits on black.
+
+    Fields:
+      pixels: uint8 [n, 28, 28], row by row from above, 0 is black.
+      labels: int32 [n], the digit.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+class ImageData(NamedTuple):
+    """Images to classify: `dataset` is "mnist" or "sample"."""
+
+    dataset: str
+    train: Images
+    test: Images
+
+
+def load_images(data: Data, data_dir: str | None, say: Say) -> ImageData:
+    """Read the images; prepare them first where that has to be done. See `obtain.obtain`.
+
+    Raises:
+      UserError: the data cannot be read or is damaged; for `tfds` also where it cannot be had.
+    """
+    prepared = obtain("mnist", data, data_dir, say)
+    if prepared is None:
+        return _sample()
+    path = array_cache.cache_path("mnist", prepared.fingerprint(), _LAYOUT)
+    kept = _unpack(array_cache.load(path))
+    if kept is not None:
+        return kept
+    say(f"decoding {sum(prepared.counts.values()):,} images, once")
+    train, test = (_decode(prepared, split) for split in SPLITS)
+    arrays = {
+        f"{split}_{field}": getattr(images, field)
+        for split, images in zip(SPLITS, (train, test), strict=True)
+        for field in Images._fields
+    }
+    try:
+        array_cache.save(path, arrays)
+    except OSError as mistake:
+        say(f"the images are not kept for the next start: {path.parent}: {mistake.strerror}")
+    return ImageData("mnist", train, test)
+
+
+def as_text(image: np.ndarray) -> str:
+    """An image [28, 28] in 14 lines of 28 characters, each of them two pixels."""
+    lit = image.astype(int) > 96
+    rows = lit[0::2] + 2 * lit[1::2]
+    return "\n".join("".join(" ▀▄█"[k] for k in row) for row in rows)
+
+
+def _unpack(arrays: dict[str, np.ndarray] | None) -> ImageData | None:
+    names = [[f"{split}_{field}" for field in Images._fields] for split in SPLITS]
+    if arrays is None or not arrays.keys() >= {name for pair in names for name in pair}:
+        return None
+    train, test = (Images(*(arrays[name] for name in pair)) for pair in names)
+    return ImageData("mnist", train, test) if _is_sound(train) and _is_sound(test) else None
+
+
+def _is_sound(images: Images) -> bool:
+    pixels, labels = images
+    return (
+        pixels.shape == (len(labels), SIDE, SIDE)
+        and pixels.dtype == np.uint8
+        and len(labels) > 0
+        and labels.dtype == np.int32
+        and 0 <= labels.min() <= labels.max() < CLASSES
+    )
+
+
+def _decode(prepared: Prepared, split: Split) -> Images:
+    examples = read(prepared, split)
+    images = Images(
+        np.array([example["image"][..., 0] for example in examples], np.uint8),
+        np.array([example["label"] for example in examples], np.int32),
+    )
+    if not _is_sound(images):
+        raise UserError(
+            f"{prepared.directory} does not hold images of digits; delete it and run "
+            "`python -m experiments.data prepare mnist`"
+        )
+    return images
+
+
+def _sample() -> ImageData:
+    from experiments.data.sample_digits import draw
+
+    return ImageData(
+        "sample", Images(*draw(SAMPLE_TRAIN, stream=0)), Images(*draw(SAMPLE_TEST, stream=1))
+    )

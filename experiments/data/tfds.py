@@ -1,0 +1,202 @@
+"""Reading data sets that TFDS has prepared, without TensorFlow.
+
+A prepared data set is a directory `DATA_DIR/NAME[/CONFIG]/VERSION/` with `dataset_info.json` and
+the shards named in it, in the `array_record` format. Where it lies and what it counts is found
+here by its files alone, so that a start from kept tokens need not import TFDS; the records are
+read by `tfds.data_source`. Preparing is in `tfds_prepare`.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from experiments.config.cli import UserError
+
+Name = Literal["imdb", "mnist"]
+Split = Literal["train", "test"]
+
+# What TFDS calls them: builder, and configuration where it has some.
+BUILDERS: Mapping[Name, str] = {"imdb": "imdb_reviews/plain_text", "mnist": "mnist"}
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+class Prepared(NamedTuple):
+    """A prepared data set: where it lies, and its number of examples per split."""
+
+    name: Name
+    directory: Path
+    counts: Mapping[str, int]
+
+    @property
+    def root(self) -> Path:
+        """The TFDS data directory that it lies in."""
+        return self.directory.parents[len(Path(BUILDERS[self.name]).parts)]
+
+    def fingerprint(self) -> str:
+        """A digest over name, size and time of every file; changes when the data may have."""
+        digest = hashlib.sha256(self.name.encode())
+        for path in sorted(self.directory.iterdir()):
+            stat = path.stat()
+            digest.update(f"\0{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+
+def data_root(data_dir: str | None) -> Path:
+    """The absolute `data_dir`; where None, TFDS's own: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Raises:
+      UserError: there is something, but no directory that can be read.
+    """
+    if data_dir is None:
+        data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    try:
+        root = Path(data_dir).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(
+            "there is no home directory to look for data in; give --data-dir, or set HOME"
+        ) from None
+    try:
+        os.listdir(root)
+    except FileNotFoundError:
+        pass
+    except OSError as mistake:
+        raise UserError(
+            f"--data-dir {root} cannot be read ({mistake.strerror}); give a directory that can"
+        ) from None
+    return root
+
+
+def find(name: Name, root: Path) -> Prepared | None:
+    """The newest prepared version under `root`, or None.
+
+    Raises:
+      UserError: there is one, but it is damaged or not in the `array_record` format.
+    """
+    try:
+        candidates = list((root / BUILDERS[name]).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as mistake:
+        raise UserError(f"{mistake.filename} cannot be read: {mistake.strerror}") from None
+    # TFDS prepares in `incomplete.*` and renames at the end, so a version's name means complete.
+    versions = {
+        tuple(map(int, match.groups())): path
+        for path in candidates
+        if (match := _VERSION.fullmatch(path.name)) and path.is_dir()
+    }
+    if not versions:
+        return None
+    directory = versions[max(versions)]
+    return Prepared(name, directory, _counts(name, directory))
+
+
+def read(prepared: Prepared, split: Split) -> list[dict[str, Any]]:
+    """All examples of a split, as TFDS decodes them: text as bytes, images as uint8 arrays.
+
+    Every record is read and checked against its own hash and the number of records in
+    `dataset_info.json`.
+
+    Raises:
+      UserError: a shard is missing, cut off or damaged, or does not hold what it should.
+    """
+    with _quiet():
+        import tensorflow_datasets as tfds
+
+        try:
+            builder = tfds.builder_from_directory(prepared.directory)
+            info = builder.info.splits[split]
+            shards = dict(zip(map(Path, info.filepaths), info.shard_lengths, strict=True))
+        # Whatever foreign code makes of damaged files, the user gets one line.
+        except Exception as mistake:
+            raise _damaged(prepared, prepared.directory, mistake) from None
+        for path, count in shards.items():
+            _check_count(prepared, path, count)
+        try:
+            source = builder.as_data_source(split)
+            return list(source.__getitems__(range(len(source))))
+        except Exception as mistake:
+            raise _damaged(prepared, _broken_shard(list(shards)), mistake) from None
+
+
+def _counts(name: Name, directory: Path) -> dict[str, int]:
+    """Examples per split out of `dataset_info.json`."""
+    path = directory / "dataset_info.json"
+    incomplete = Prepared(name, directory, {})
+    try:
+        info = json.loads(path.read_text("utf-8"))
+        file_format = info["fileFormat"]
+        counts = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
+        missing = [split for split in SPLITS if split not in counts]
+    except FileNotFoundError:
+        raise _damaged(incomplete, path, "it is missing") from None
+    except OSError as mistake:
+        raise UserError(f"{path} cannot be read: {mistake.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _damaged(incomplete, path, "it is no description of a data set") from None
+    if missing:
+        raise _damaged(incomplete, path, f"it has no split {missing[0]}")
+    if file_format != "array_record":
+        other = shlex.quote(str(incomplete.root / "array_record"))
+        raise UserError(
+            f"{directory} is in the format {file_format}, only array_record can be read without "
+            f"TensorFlow; run `python -m experiments.data prepare {name} --data-dir {other}` and "
+            "give that --data-dir"
+        )
+    return counts
+
+
+def _check_count(prepared: Prepared, path: Path, count: int) -> None:
+    # A shard cut to its first block opens without complaint and yields None for every record.
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    found, why = 0, ""
+    try:
+        reader = ArrayRecordReader(str(path))
+        found = reader.num_records()
+        reader.close()
+    except Exception as mistake:
+        why = str(mistake)
+    if why or found != count:
+        raise _damaged(prepared, path, why or f"{found:,} records, not {count:,}")
+
+
+def _broken_shard(paths: list[Path]) -> Path:
+    """Which of the shards cannot be read through; the first where all can."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for path in paths:
+        try:
+            ArrayRecordReader(str(path)).read_all()
+        except Exception:
+            return path
+    return paths[0]
+
+
+def _damaged(prepared: Prepared, path: Path, reason: object) -> UserError:
+    why = " ".join(str(reason).split())[:160] or type(reason).__name__
+    directory, root = (shlex.quote(str(path)) for path in (prepared.directory, prepared.root))
+    return UserError(
+        f"{path} cannot be used: {why}; delete {directory} and run "
+        f"`python -m experiments.data prepare {prepared.name} --data-dir {root}`"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TFDS's own log lines off the terminal; its exceptions say the same."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

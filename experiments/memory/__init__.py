@@ -1,0 +1,1 @@
+"""What memory is for, as measurements."""

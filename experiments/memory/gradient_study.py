@@ -1,0 +1,177 @@
+"""What is compared in `experiments.memory gradients`: rows for the picture and for other programs.
+
+Five studies, each row with its `study` and `label`:
+
+    cells        each cell, untrained and trained
+    forget       an untrained LSTM, by the bias of its forget gate
+    matrix       an untrained SimpleRNN, by the initialiser of its recurrent matrix
+    clipping     one SimpleRNN, trained with and without: gradient and path of the weights
+    saturation   the gates of the networks of the first study
+
+In the first three, `median`, `low` and `high` (the 10th and 90th percentile of the reviews) are
+lists over the distance from the end, 0 first: ||d loss / d h|| as a multiple of what it is there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments.config.cli import UserError
+from experiments.config.imdb import Settings
+from experiments.data.reviews import TextData
+from experiments.memory import gradients
+from experiments.memory.gradients import REVIEWS, Reviews
+from experiments.models import classifier
+from experiments.models.classifier import Classifier
+from experiments.plots.curves import NAMES
+from experiments.runs.checkpoint import Checkpoints
+from experiments.runs.directory import RunDir
+from experiments.runs.load import best_params
+from experiments.runs.restore import settings_of
+
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+FORGET_BIASES = (0.0, 1.0, 3.0)
+# Of the map alone: a tanh on the way shrinks further, and the words' part makes it shrink more.
+MATRICES: Mapping[str, Any] = {
+    "orthogonal x 2": jax.nn.initializers.orthogonal(2.0),
+    "orthogonal x 1.5": jax.nn.initializers.orthogonal(1.5),
+    "orthogonal": jax.nn.initializers.orthogonal(),
+    "Glorot uniform": jax.nn.initializers.glorot_uniform(),
+    "orthogonal x 0.5": jax.nn.initializers.orthogonal(0.5),
+}
+EXPLODING = "orthogonal x 1.5"
+CLIP, ADAM_RATE = 1.0, 0.003
+# Plain steps, as Adam divides every gradient by its usual size and so hides what clipping does.
+SGD_RATE = 0.1
+TRAINING, ACCURACY = 20_000, 1000  # reviews, at most
+
+
+class Study(NamedTuple):
+    """What is looked at.
+
+    Attributes:
+        text: the reviews, as ids below `words`.
+        runs: directories of finished runs; networks are trained here if there are none.
+        length: words of each review.
+        steps: of each training here.
+        units: of each network made here.
+        seed: of first weights, reviews and their order.
+    """
+
+    text: TextData
+    words: int
+    runs: Sequence[str]
+    length: int
+    steps: int
+    units: int
+    seed: int
+
+
+class Pair(NamedTuple):
+    """A network as it was drawn and as it was trained, with its name for people."""
+
+    label: str
+    cell: str
+    untrained: Classifier
+    trained: Classifier
+
+
+def rows(study: Study, say: Say) -> Iterator[Row]:
+    """All studies, each row as soon as it is there."""
+    text, words, runs, length, steps, units, seed = study
+    train = gradients.long_reviews(text.train, length, TRAINING, seed)
+    test = gradients.long_reviews(text.test, length, ACCURACY, seed)
+    shown, size = Reviews(test.tokens[:REVIEWS], test.labels[:REVIEWS]), text.vocabulary.size
+
+    adam = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(ADAM_RATE))
+
+    def fresh(cell: str) -> Classifier:
+        return gradients.fresh(cell, size, units, seed)
+
+    def train_here(cell: str) -> Pair:
+        model = fresh(cell)
+        trained = gradients.train(model, train, steps, seed, adam).model
+        return Pair(NAMES[cell], cell, model, trained)
+
+    # Runs are all read before the first row: one that cannot be used leaves nothing behind.
+    given = [trained_run(path, text, words, say) for path in runs]
+    for label, cell, untrained, trained in given or map(train_here, NAMES):
+        for state, model in (("untrained", untrained), ("trained", trained)):
+            right = gradients.accuracy(model, test)
+            about = {"label": label, "cell": cell, "state": state}
+            yield {"study": "cells", **about, "accuracy": right, **_curve(model, shown)}
+            gates = gradients.saturation(model, shown)
+            yield {"study": "saturation", **about, "gates": gates}
+            say(f"{label:<10} {state:<9}  test accuracy {right:.1%}  saturated: {_said(gates)}")
+    lstm, rnn = fresh("lstm"), fresh("rnn")
+    for bias in FORGET_BIASES:
+        curve = _curve(gradients.with_forget_bias(lstm, bias), shown)
+        yield {"study": "forget", "label": f"forget bias {bias:g}", **curve}
+    for label, initializer in MATRICES.items():
+        changed = gradients.with_recurrent_weights(rnn, initializer, seed)
+        yield {"study": "matrix", "label": label, **_curve(changed, shown)}
+    explosive = gradients.with_recurrent_weights(rnn, MATRICES[EXPLODING], seed)
+    for clip in (None, CLIP):
+        clipping = optax.identity() if clip is None else optax.clip_by_global_norm(clip)
+        sgd = optax.chain(clipping, optax.sgd(SGD_RATE))
+        found = gradients.train(explosive, train, steps, seed, sgd)
+        label = "without clipping" if clip is None else f"clipped at {clip:g}"
+        say(
+            f"SimpleRNN, {EXPLODING}, {label}: largest gradient {max(found.norms):,.0f}, "
+            f"weights moved by {found.distances[-1]:,.1f}"
+        )
+        numbers = {"losses": found.losses, "norms": found.norms, "distances": found.distances}
+        yield {"study": "clipping", "label": label, "clip": clip, **numbers}
+
+
+def trained_run(path: str, text: TextData, words: int, say: Say) -> Pair:
+    """The network of a run of the IMDB command.
+
+    Raises:
+        UserError: this is no such run, or it read other words, or has no fitting network.
+    """
+    directory = RunDir(path)
+    config = directory.config()
+    if config.get("task") != "imdb" or config.get("dataset") != text.dataset:
+        raise UserError(
+            f"{path} is a run of {config.get('task')} on {config.get('dataset')}; "
+            f"give a run of imdb on {text.dataset}"
+        )
+    try:
+        settings = settings_of(directory, config, Settings)
+        if settings["vocabulary"] != words:
+            raise UserError(
+                f"{path} has --vocabulary {settings['vocabulary']}; give one of {words}"
+            )
+        untrained: Any = classifier.build(
+            settings, features=settings["embedding"], vocabulary=text.vocabulary.size, classes=1
+        )
+        layers = f"{settings['layers']} x " if settings["layers"] > 1 else ""
+        label = f"{layers}{NAMES.get(settings['cell'])}({settings['units']})"
+    except KeyError as missing:
+        raise UserError(f"{path}/config.json lacks {missing}") from None
+    gradients.check(untrained, path)
+    graphdef, params = nnx.split(untrained)
+    data = {"vocabulary": text.vocabulary.digest}
+    _, best = best_params(Checkpoints(directory.checkpoints), params, settings, say, data)
+    return Pair(label, settings["cell"], untrained, nnx.merge(graphdef, best))
+
+
+def _curve(model: Classifier, reviews: Reviews) -> Row:
+    """Percentiles over the reviews, by distance from the end, relative to the end."""
+    norms = gradients.norms(model, reviews)[:, ::-1].astype(np.float64)
+    norms = norms[norms[:, 0] > 0]  # a review answered with certainty has no gradient at all
+    # JSON has no infinity; beyond float32 a norm is as large as it can be.
+    relative = np.nan_to_num(norms / norms[:, :1], posinf=float(np.finfo(np.float32).max))
+    low, median, high = np.percentile(relative, (10, 50, 90), axis=0)
+    return {"median": median.tolist(), "low": low.tolist(), "high": high.tolist()}
+
+
+def _said(gates: Mapping[str, Mapping[str, float]]) -> str:
+    return "  ".join(f"{gate} {ends['low']:.1%} {ends['high']:.1%}" for gate, ends in gates.items())

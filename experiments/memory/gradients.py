@@ -1,0 +1,197 @@
+"""Where does the gradient go? d loss / d h_t at every word of real reviews, and what changes it.
+
+Each network reads the last words of a review and answers from its last state alone: a mean over
+all states would hand every step a gradient of its own and hide what is lost on the way. All
+reviews are of the same length, so that a step is so many words before the end in each.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import jaxrnn
+from experiments.config.cli import UserError
+from experiments.data.corpus import Corpus
+from experiments.models.classifier import Classifier
+from experiments.training.step import cross_entropy
+from jaxrnn import diagnose
+
+REVIEWS = 64  # looked at; a median over them is steady to a few percent
+BATCH = 64
+
+
+class Reviews(NamedTuple):
+    """Tokens [N, T] and labels [N], each review exactly T words."""
+
+    tokens: np.ndarray
+    labels: np.ndarray
+
+
+class Training(NamedTuple):
+    """A trained model, and for each step: loss in nats, norm of the gradient as it was found, and
+    how far the weights then are from where they began.
+    """
+
+    model: Classifier
+    losses: list[float]
+    norms: list[float]
+    distances: list[float]
+
+
+def long_reviews(corpus: Corpus, length: int, most: int, seed: int) -> Reviews:
+    """At most so many reviews that have `length` words, cut to their last ones, in random order."""
+    rows = np.flatnonzero(corpus.lengths >= length)
+    if len(rows) < BATCH:
+        raise UserError(
+            f"--length is {length}; only {len(rows)} reviews are that long, and {BATCH} are needed"
+        )
+    rows = np.random.default_rng(seed).permutation(rows)[:most]
+    tokens = np.stack([corpus.example(int(row))[-length:] for row in rows]).astype(np.int32)
+    return Reviews(tokens, np.asarray(corpus.labels[rows], np.int32))
+
+
+def fresh(cell: str, vocabulary: int, units: int, seed: int) -> Classifier:
+    """An untrained network, of the size that `experiments.imdb` has."""
+    return Classifier(
+        jaxrnn.CELLS[cell], vocabulary=vocabulary, features=32, units=units, readout="last",
+        rngs=nnx.Rngs(seed),
+    )  # fmt: skip
+
+
+def with_forget_bias(model: Classifier, bias: float) -> Classifier:
+    """The same LSTM, but its forget gates begin with another bias."""
+
+    def change(params: jaxrnn.Params) -> jaxrnn.Params:
+        units = params.wh.shape[0]
+        return params._replace(bx=params.bx.at[units : 2 * units].set(bias))
+
+    return _changed(model, change)
+
+
+def with_recurrent_weights(model: Classifier, initializer: Any, seed: int) -> Classifier:
+    """The same SimpleRNN, but `wh` drawn by another initialiser."""
+
+    def change(params: jaxrnn.Params) -> jaxrnn.Params:
+        return params._replace(wh=initializer(jax.random.key(seed), params.wh.shape))
+
+    return _changed(model, change)
+
+
+def _changed(model: Classifier, change: Callable[[jaxrnn.Params], jaxrnn.Params]) -> Classifier:
+    model = nnx.clone(model)
+    weights = _recurrent(model).weights
+    weights.set_value(tuple(tuple(change(p) for p in layer) for layer in weights.get_value()))
+    return model
+
+
+def _recurrent(model: Classifier) -> Any:
+    assert model.recurrent is not None  # `fresh` and `check` have seen to it
+    return model.recurrent
+
+
+def check(model: Any, path: str) -> None:
+    """Raise `UserError` where a trained model has no answer from its last state."""
+    if not isinstance(model, Classifier):
+        raise UserError(f"{path} has several members; give a run of one network")
+    if model.recurrent is None or model.embedding is None:
+        raise UserError(f"{path} has no recurrent layer; give a run with a cell")
+    if model.readout == "mean-max":
+        raise UserError(f"{path} reads out mean-max; give a run that reads out last, mean or max")
+
+
+def losses(model: Classifier, tokens: jax.Array, labels: jax.Array, engine: Any = None) -> Any:
+    """Each review's cross-entropy [B], answered from the last state; correct answers [B]."""
+    assert model.embedding is not None
+    recurrent = _recurrent(model)
+    states, _ = jaxrnn.unroll_stack(
+        recurrent.cell, recurrent.weights.get_value(), model.embed(tokens), engine=engine
+    )
+    last = jnp.concatenate([state.h for state in states[-1]], axis=-1)
+    if model.hidden is not None:
+        last = jax.nn.relu(model.hidden(last))
+    logits = model.dense(last)
+    return cross_entropy(logits, labels), (logits[:, 0] > 0) == (labels == 1)
+
+
+def norms(model: Classifier, reviews: Reviews) -> np.ndarray:
+    """||d loss / d h_t|| [N, T] of the uppermost layer, forward direction."""
+    graphdef, params = nnx.split(model)
+    layers = _recurrent(model).weights.get_value()
+
+    @jax.jit
+    def run(params: Any, tokens: jax.Array, labels: jax.Array) -> jax.Array:
+        def loss(engine: Any) -> jax.Array:
+            return jnp.sum(losses(nnx.merge(graphdef, params), tokens, labels, engine)[0])
+
+        return diagnose.gradient_norms(loss)[-len(layers[-1])].h
+
+    return np.asarray(run(params, reviews.tokens, reviews.labels))
+
+
+def saturation(model: Classifier, reviews: Reviews) -> dict[str, dict[str, float]]:
+    """Shares of saturated activations of the first layer, by gate."""
+    assert model.embedding is not None
+    recurrent = _recurrent(model)
+    found = diagnose.saturation(
+        recurrent.cell,
+        recurrent.weights.get_value()[0][0],
+        model.embed(jnp.asarray(reviews.tokens)),
+    )
+    return {
+        gate: {end: float(share) for end, share in shares._asdict().items()}
+        for gate, shares in found.items()
+    }
+
+
+def accuracy(model: Classifier, reviews: Reviews) -> float:
+    """The share of reviews that are answered rightly."""
+    graphdef, params = nnx.split(model)
+    run = jax.jit(lambda p, x, y: jnp.mean(losses(nnx.merge(graphdef, p), x, y)[1]))
+    return float(run(params, reviews.tokens, reviews.labels))
+
+
+def train(
+    model: Classifier,
+    reviews: Reviews,
+    steps: int,
+    seed: int,
+    optimizer: optax.GradientTransformation,
+) -> Training:
+    """Some steps on batches of 64."""
+    graphdef, params = nnx.split(model)
+    start = params
+
+    @jax.jit
+    def step(params: Any, opt_state: Any, tokens: jax.Array, labels: jax.Array) -> Any:
+        def loss(params: Any) -> jax.Array:
+            return jnp.mean(losses(nnx.merge(graphdef, params), tokens, labels)[0])
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        moved = optax.tree.norm(jax.tree.map(jnp.subtract, params, start))
+        return params, opt_state, value, optax.tree.norm(gradient), moved
+
+    opt_state, said = optimizer.init(params), []
+    for rows in _batches(len(reviews.labels), steps, seed):
+        params, opt_state, *numbers = step(
+            params, opt_state, reviews.tokens[rows], reviews.labels[rows]
+        )
+        said.append(numbers)
+    columns = [[float(number) for number in column] for column in zip(*said, strict=True)]
+    return Training(nnx.merge(graphdef, params), *columns)
+
+
+def _batches(n: int, steps: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows of each step; every review once before any comes again."""
+    generator, order = np.random.default_rng(seed), np.zeros(0, np.int64)
+    for _ in range(steps):
+        if len(order) < BATCH:
+            order = generator.permutation(n)
+        rows, order = order[:BATCH], order[BATCH:]
+        yield rows

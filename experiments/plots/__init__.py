@@ -1,0 +1,1 @@
+"""Pictures of runs, from their files alone."""

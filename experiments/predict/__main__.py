@@ -1,0 +1,115 @@
+"""Ask a trained run about a text or a picture of your own.
+
+python -m experiments.predict runs/imdb-gru-seed0 "A film that I shall not forget."
+python -m experiments.predict runs/imdb-gru-seed0 --file review.txt
+echo "Never again." | python -m experiments.predict runs/imdb-gru-seed0
+python -m experiments.predict runs/mnist-rows-lstm-seed0 digit.png
+python -m experiments.predict runs/imdb-gru-seed0 --file review.txt --explain
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from experiments.config.cli import UserError, parse, path, run
+from experiments.predict.text import classify
+from experiments.runs.directory import RunDir
+
+if TYPE_CHECKING:
+    from experiments.predict.explain import Rows, Words
+
+__all__ = ["classify"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Ask a trained run: about a text, or about a picture of a digit.
+
+    example: python -m experiments.predict runs/imdb-gru-seed0 "A film that I shall not forget."
+    """
+
+    run_dir: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
+    """Directory of a run of `experiments.imdb` or `experiments.mnist`."""
+    about: Annotated[
+        str | None, tyro.conf.Positional, path("standard input", metavar="[TEXT|PICTURE]")
+    ] = None
+    """The text, or the file of the picture."""
+    file: Annotated[str | None, path("none", metavar="FILE")] = None
+    """Read the text from this file, in UTF-8; or the picture."""
+    explain: bool = False
+    """Show how the answer moved, word by word or row by row, here and as a picture."""
+    out: Annotated[str | None, path("explain.png in RUN_DIR", metavar="PNG")] = None
+    """Where the picture of --explain goes; what is there is replaced."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Answer one question on standard output."""
+    settings = parse(Settings, args, prog="python -m experiments.predict")
+    about, file = settings.about, settings.file
+    directory = RunDir(settings.run_dir)
+    config = directory.config()
+    if about is not None and file is not None:
+        raise UserError("--file and a text or picture are both given; give one of them")
+    if settings.out is not None and not settings.explain:
+        raise UserError("--out is where --explain draws to; add --explain, or leave it out")
+    to = _picture(directory, settings) if settings.explain else None
+    match config.get("task"):
+        case "imdb":
+            from experiments.predict import text
+
+            if to is None:
+                print(text.answer(directory, config, about, file))
+            else:
+                _show(text.explain(directory, config, about, file), config, to)
+        case "mnist":
+            from experiments.predict import image
+
+            picture = file if about is None else about
+            if to is None:
+                print(image.answer(directory, config, picture))
+            else:
+                _show(image.explain(directory, config, picture), config, to)
+        case other:
+            raise UserError(f"{directory.path} is a run of {other}, which answers no questions")
+
+
+def _show(found: "Words | Rows", config: dict[str, Any], to: Path) -> None:
+    from experiments.predict import explain, plots
+
+    if isinstance(found, explain.Words):
+        explain.say_words(found)
+    else:
+        explain.say_rows(found)
+    plots.draw(found, config, to)
+    print(f"picture: {to}")
+
+
+def _picture(directory: RunDir, settings: Settings) -> Path:
+    """Where to draw, once it is certain that one can."""
+    to = directory.path / "explain.png" if settings.out is None else Path(settings.out)
+    if to.suffix.lower() != ".png":
+        raise UserError(f"--out {to} is no name of a PNG; let it end in .png")
+    if to.is_dir():
+        raise UserError(f"--out {to} is a directory; name a file in it")
+    if not to.parent.is_dir():
+        raise UserError(f"--out {to}: {to.parent} is no directory; make it first")
+    if not os.access(to.parent, os.W_OK):
+        raise UserError(f"{to} cannot be written; name another file with --out")
+    for asked in (settings.about, settings.file):
+        if asked is not None and to.exists() and _is_same(Path(asked), to):
+            raise UserError(f"--out {to} is what is asked about; name another file")
+    return to
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # a text, and no file
+        return False
+
+
+if __name__ == "__main__":
+    run(main)

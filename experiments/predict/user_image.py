@@ -1,0 +1,131 @@
+"""A picture of one's own made like an image of MNIST: 28 x 28, white on black, in the middle.
+
+As the makers of MNIST did it (LeCun et al., 1998): the digit is scaled into a box of 20 x 20, its
+proportions kept, and placed so that its centre of mass is the centre of the 28 x 28 field. Before
+that the picture becomes grey, and bright paper becomes black.
+"""
+
+import io
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from experiments.config.cli import UserError
+from experiments.data.images import SIDE
+
+BOX = 20
+# Of all pixels; a file of some kilobytes can claim to have billions.
+MOST_PIXELS = 50_000_000
+MOST_BYTES = 100_000_000
+# Only these are tried: Pillow would start other programs for some formats.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+
+# Shares of the full contrast: below the first a picture is blank, below the second paper is paper.
+_BLANK, _PAPER = 0.1, 0.1
+# Sides beyond this many pixels are averaged down at once; 20 remain in the end.
+_SIDE = 1000
+
+
+def load(path: str | None) -> np.ndarray:
+    """The digit in a file, or in standard input where None, uint8 [28, 28].
+
+    Raises:
+      UserError: there is no such file, it is no picture or a damaged, blank or huge one.
+    """
+    name = "standard input" if path is None else path
+    try:
+        if path is None:
+            content = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as mistake:  # ValueError: a name with a null character
+        reason = getattr(mistake, "strerror", None) or mistake
+        raise UserError(f"{name} cannot be read: {reason}") from None
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{name} has more than {MOST_BYTES:,} bytes; give a smaller picture")
+    if not content:
+        raise UserError(f"{name} is empty; give a picture ({', '.join(FORMATS)})")
+    return normalize(_grey(content, name), name)
+
+
+def normalize(grey: np.ndarray, name: str = "the picture") -> np.ndarray:
+    """Grey values [h, w], of any range and ground, as an image of MNIST: uint8 [28, 28].
+
+    Raises:
+      UserError: there is nothing on it.
+    """
+    from PIL import Image
+
+    grey = grey.astype(np.float32) / 255
+    low, high = grey.min(), grey.max()
+    if high - low < _BLANK:
+        raise UserError(f"{name} is blank; give a picture of a digit")
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ground = np.median(edge)
+    ink = grey - ground if ground < (low + high) / 2 else ground - grey
+    ink /= ink.max()
+    ink[ink < _PAPER] = 0
+    rows, columns = np.flatnonzero(ink.max(1)), np.flatnonzero(ink.max(0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    scale = BOX / max(ink.shape)
+    height, width = (max(1, round(scale * side)) for side in ink.shape)
+    # Averages over all the area that becomes a pixel, and has no ringing.
+    small = Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING)
+    ink = np.asarray(small)
+    ink = ink / ink.max()
+
+    field = np.zeros((SIDE, SIDE), np.float32)
+    top, left = (_start(ink.sum(axis)) for axis in (1, 0))
+    field[top : top + height, left : left + width] = ink
+    return np.rint(field * 255).astype(np.uint8)
+
+
+def _start(mass: np.ndarray) -> int:
+    """Where a box begins in the field, so that its centre of mass is at pixel 14, as MNIST's is."""
+    centre = (mass * np.arange(len(mass))).sum() / mass.sum()
+    return int(np.clip(round(SIDE / 2 - centre), 0, SIDE - len(mass)))
+
+
+def _grey(content: bytes, name: str) -> np.ndarray:
+    """The grey values of a file's content, float32 [h, w] from 0 to 255."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    with warnings.catch_warnings():
+        # Pillow warns of oddities and of sizes; what matters of these is asked below.
+        warnings.simplefilter("ignore")
+        try:
+            image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+            if image.width * image.height > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            image.load()
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith(("I", "F")):
+                return _stretched(np.asarray(image, np.float32))
+            image = image.convert("RGBA")
+            image = image.reduce(max(1, max(image.size) // _SIDE))
+        except UnidentifiedImageError:
+            raise UserError(f"{name} is no picture ({', '.join(FORMATS)})") from None
+        except Image.DecompressionBombError:
+            raise UserError(
+                f"{name} has more than {MOST_PIXELS:,} pixels; give a smaller picture"
+            ) from None
+        # Damage shows as many kinds of exception; the user gets one line.
+        except Exception as mistake:
+            why = " ".join(str(mistake).split()) or type(mistake).__name__
+            raise UserError(f"{name} is a damaged picture: {why}") from None
+    pixels = np.asarray(image, np.float32)
+    alpha = pixels[..., 3] / 255
+    grey = pixels[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32) * alpha
+    on_white = grey + 255 * (1 - alpha)
+    # White ink on nothing shows on black only.
+    return grey if np.ptp(on_white) < 255 * _BLANK else on_white
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """Values of more than 8 bits, from their lowest to their highest as 0 to 255."""
+    low, high = float(values.min()), float(values.max())
+    return (values - low) * np.float32(255 / (high - low) if high > low else 0)

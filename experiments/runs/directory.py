@@ -1,0 +1,233 @@
+"""The files of a run. Other programs read them: names and fields are a contract.
+
+    config.json     settings as resolved, versions, devices
+    metrics.jsonl   a row for each epoch
+    gradients.jsonl another: the mean gradient norm before clipping, steps left out so far
+    summary.json    the result, once there is one
+    curves.png      (plot.py)
+    checkpoints/    (checkpoint.py)
+
+Each is written whole beside its place and renamed into it: it is there completely or not at all.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from experiments.config.cli import UserError
+from experiments.runs import lock
+from experiments.storage.files import write_text
+
+ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
+GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
+# What tensorstore (under orbax-checkpoint 0.12) takes for something else, or not at all.
+ODD = re.compile(r"[\[\\\ud800-\udfff]|(?<=/)gs:(?=/|$)")
+CONFIG = {"task": str, "title": str, "dataset": str, "settings": dict, "versions": dict,
+          "data": dict, "devices": list}  # fmt: skip
+
+# May differ when a run is continued: they change nothing of what is computed.
+FREE = {
+    "run_dir",
+    "resume",
+    "data_dir",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+    "config",
+    "debug_nans",
+    "on_nan",
+    "max_skipped",
+}
+FREE |= {"devices", "pmap", "coordinator", "processes", "process_id"}  # but for rounding
+
+
+def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The epoch with the highest validation accuracy; of equal ones the first. NaN is none."""
+    return max(rows, key=lambda row: -math.inf if math.isnan(v := row["val_accuracy"]) else v)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: it cannot be read, is no JSON, or nested so deeply that nobody wrote it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """One run's files, as `load` read them."""
+
+    name: str
+    config: dict[str, Any]
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any] | None
+
+
+def load(directory: str | Path) -> Loaded:
+    """Read one run.
+
+    Raises:
+        UserError: it is no run, a file of it is damaged, or no epoch is finished yet.
+    """
+    found = RunDir(directory)
+    config, rows = found.config(), found.rows()
+    if not rows:
+        raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
+    return Loaded(found.path.name, config, rows, found.summary(("parameters", "test_accuracy")))
+
+
+class RunDir:
+    """One run's directory. Nothing is made before `create`."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+
+    def holds_run(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / "config.json").exists()
+
+    def is_fresh(self) -> bool:
+        """Whether the directory holds nothing, or what a kill before the first file left there."""
+        left = (lock.LOCK, lock.HOLDER, ".config.json.partial")
+        return self.path.is_dir() and all(file.name in left for file in self.path.iterdir())
+
+    def check(self, *, resume: bool) -> None:
+        """Raise `UserError` where a run here would overwrite something or has nothing to resume."""
+        # An empty directory is somebody's intention, a missing one may be a mistake in its name.
+        if resume and not self.holds_run() and not self.is_fresh():
+            if self.checkpoints.exists():
+                raise UserError(
+                    f"--resume: {self.path} has checkpoints and no config.json; put it back from a "
+                    "copy, for it says what they are of"
+                )
+            raise UserError(
+                f"--resume: {self.path} holds no run; leave --resume out to start one there"
+            )
+        if not resume and self.holds_run():
+            raise UserError(
+                f"--run-dir {self.path} already holds a run; add --resume to continue it, "
+                "or name another directory"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--run-dir {self.path} is a file; name a directory")
+        if odd := ODD.search(self.path.absolute().as_posix()):
+            raise UserError(
+                f"--run-dir {self.path} has {odd[0]!r} in its whole name, and Orbax writes no "
+                "checkpoint there; name another directory"
+            )
+        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not os.access(existing, os.W_OK):
+            raise UserError(f"--run-dir {self.path} cannot be written; name another directory")
+        if not resume and self.path.is_dir() and not self.is_fresh():
+            raise UserError(
+                f"--run-dir {self.path} holds other files; name an empty or a new directory"
+            )
+
+    @contextmanager
+    def locked(self, *, resume: bool) -> Iterator[None]:
+        """Make the directory if need be, and keep it for this process; `UserError` as `check`."""
+        self._make()
+        with lock.hold(self.path):
+            # Once more: another run may have come and gone since the first look.
+            self.check(resume=resume)
+            yield
+
+    def check_untrained(self) -> None:
+        """Raise `UserError` where there are rows, and hence were checkpoints."""
+        if rows := self.rows():
+            raise UserError(
+                f"{self.path} has {len(rows)} finished epochs and no checkpoint; put its "
+                "checkpoints back, or begin again in another directory"
+            )
+
+    def create(self, config: dict[str, Any]) -> None:
+        """Make the directory if need be, and write `config.json`."""
+        self._make()
+        write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
+
+    def config(self) -> dict[str, Any]:
+        """What `create` wrote; `UserError` where this is no run."""
+        found = self._read("config.json")
+        for name, kind in CONFIG.items():
+            if name in found and not isinstance(found[name], kind):
+                raise UserError(f"{self.path}/config.json is damaged: {name} is no {kind.__name__}")
+        return found
+
+    def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replace `metrics.jsonl` by these rows, and `gradients.jsonl` by what else they hold."""
+        for file, fields in (("metrics.jsonl", ROW), ("gradients.jsonl", GRADIENTS)):
+            lines = [json.dumps({name: row.get(name) for name in fields}) + "\n" for row in rows]
+            write_text(self.path / file, "".join(lines))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl`, none where there is none yet."""
+        path, rows = self.path / "metrics.jsonl", []
+        if not path.exists():
+            return []
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            try:
+                row = json.loads(line)
+                rows.append({name: row[name] for name in ROW})
+                if not all(map(_is_number, rows[-1].values())):
+                    raise ValueError
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise UserError(f"{path} is damaged: line {number} is no row of metrics") from None
+        return rows
+
+    def append(self, name: str, line: str) -> None:
+        """Put a line behind what a file holds, in one write."""
+        try:
+            with open(self.path / name, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self.path / name} cannot be written ({error.strerror})") from None
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Replace `summary.json`."""
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def summary(self, numbers: Sequence[str] = ("test_accuracy",)) -> dict[str, Any] | None:
+        """The result with at least these numbers, or None while there is none."""
+        if not (self.path / "summary.json").exists():
+            return None
+        found = self._read("summary.json")
+        for name in numbers:
+            if not _is_number(found.get(name)):
+                raise UserError(
+                    f"{self.path / 'summary.json'} is damaged: {name} is no number; delete it, and "
+                    "the command of the run with --resume makes it again"
+                )
+        return found
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        if not path.exists():
+            raise UserError(f"{self.path} is no run: it has no {name}")
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise UserError(f"{path} holds no JSON object")
+        return content
+
+
+def _is_number(value: object) -> bool:
+    """Whether anybody can compute with it, or draw it: JSON can hold integers of any size."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**53

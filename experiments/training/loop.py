@@ -1,0 +1,299 @@
+"""The loop: steps, evaluation, progress, early stopping, saving. The only clock is here.
+
+A run is a function of its settings: batch n is a function of (seed, epoch, step), the dropout
+key of (seed, step), and everything that the loop itself remembers stands in the checkpoint. So a
+run that was stopped anywhere goes on as if it had not been.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+
+from experiments.config.cli import UserError
+from experiments.config.settings import flatten, shown
+from experiments.models import classifier
+from experiments.plots import curves
+from experiments.runs import provenance
+from experiments.runs.checkpoint import Checkpoints
+from experiments.runs.directory import RunDir, best_row
+from experiments.runs.load import best_params
+from experiments.training.devices import ONE_DEVICE, Placement
+from experiments.training.nonfinite import Seen, Watch
+from experiments.training.progress import Bar, Screen
+from experiments.training.signals import watch
+from experiments.training.step import (
+    Examples,
+    Steps,
+    Totals,
+    TrainState,
+    make_optimizer,
+    make_schedule,
+    make_steps,
+)
+from experiments.training.task import Part, Settings, Task
+
+
+class Stopped(NamedTuple):
+    """A signal came: where the run stands on disk now."""
+
+    step: int
+    signal: int
+
+
+class Runner:
+    """One run: `main` trains it to its end, or until a signal comes."""
+
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings,
+        directory: RunDir,
+        screen: Screen,
+        placement: Placement = ONE_DEVICE,
+    ):
+        self.task, self.screen, self.directory = task, screen, directory
+        self.placement = placement
+        self.settings, self.cell = flatten(settings), settings.model.cell
+        training, self.run = settings.training, settings.run
+        self.training = training
+        self.checkpoints = Checkpoints(directory.checkpoints)
+        self.identity: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.picture = curves.LivePicture(directory.path)
+        graphdef, self.params = nnx.split(task.model)
+        total_steps = training.epochs * task.train.steps_per_epoch
+        rate = make_schedule(training.schedule, training.learning_rate, total_steps)
+        self.watch = Watch(directory if placement.leader else None, training, rate, screen.say)
+        optimizer = make_optimizer(
+            training.optimizer, rate, clip_norm=training.clip_norm,
+            weight_decay=training.weight_decay, epsilon=training.epsilon,
+        )  # fmt: skip
+        self.steps: Steps = make_steps(
+            graphdef, optimizer, jax.random.key(training.seed), average=training.average,
+            smoothing=training.label_smoothing, sigmoid_twice=training.loss == "sigmoid-twice",
+            placement=placement,
+        )  # fmt: skip
+
+    def main(self) -> int:
+        """Train, say how it ended, and give the exit status."""
+        end = self.fit()
+        if isinstance(end, Stopped):
+            self.screen.say(
+                f"stopped and saved at step {end.step:,}; the same command with --resume goes on"
+            )
+            return 128 + end.signal
+        self.screen.say(
+            f"best epoch {end['best_epoch']}: validation accuracy {end['best_val_accuracy']:.2%}, "
+            f"test accuracy {end['test_accuracy']:.2%} (dataset: {end['dataset']})",
+            style="bold",
+        )
+        self.screen.say(f"curves: {self.directory.path / 'curves.png'}")
+        return 0
+
+    def fit(self) -> dict[str, Any] | Stopped:
+        """Train, and evaluate the best epoch on the test part: the summary. Or `Stopped`."""
+        with contextlib.ExitStack() as held, jax.debug_nans(self.run.debug_nans):
+            try:
+                return self._fit(held)
+            except FloatingPointError as found:
+                raise UserError(f"--debug-nans: {str(found).splitlines()[0]}") from found
+
+    def _fit(self, held: contextlib.ExitStack) -> dict[str, Any] | Stopped:
+        config = provenance.describe(self.task, self.settings, self.placement)
+        self.identity = provenance.fixed(config)
+        opened = self.placement.shared(lambda: (0, (), *self._open(config, held)), ())
+        _, _, resumed, finished = opened
+        if finished is not None:
+            self.screen.say(f"This run is finished already: {self.directory.path}")
+            return finished
+        state, seconds = self.steps.init(self.params), 0.0
+        if resumed:
+            state, seconds = self._restore(state)
+            # Those that were left out before count, too; the last one saved was looked at.
+            self.watch.skipped = int(state.skipped)
+        self._card(config)
+        stopped = self._epochs(state, seconds)
+        if stopped is None:
+            return self._finish()
+        if self.rows and self.placement.leader:
+            curves.draw(self.directory.path)
+        return stopped
+
+    def _open(
+        self, config: dict[str, Any], held: contextlib.ExitStack
+    ) -> tuple[bool, dict[str, Any] | None]:
+        """Hold the run's directory, and make it or see that it is this run's.
+
+        Returns:
+            Whether a run goes on here, and the summary of a finished one.
+        """
+        held.enter_context(self.directory.locked(resume=self.run.resume))
+        resumed = self.directory.holds_run()
+        if resumed:
+            for line in provenance.check_same(self.directory.config(), config):
+                self.screen.say(line)
+            finished = self.directory.summary(("best_epoch", "best_val_accuracy", "test_accuracy"))
+            if finished is not None:
+                return True, finished
+        else:
+            self.directory.create(config)
+        self.task.save(self.directory.path)
+        return resumed, None
+
+    def _restore(self, fresh: TrainState) -> tuple[TrainState, float]:
+        like = fresh._asdict()
+        newest = self.placement.shared(lambda: self._newest(like), like)
+        if newest is None:
+            self.screen.say("No checkpoint yet: starting at the first step.")
+            return fresh, 0.0
+        step, arrays, meta = newest
+        self.rows = meta["rows"]
+        # The rows of the checkpoint are the truth: a kill between the two writes loses nothing.
+        if self.placement.leader:
+            self.directory.write_rows(self.rows)
+        self.screen.say(f"Continuing at step {step:,}.")
+        return TrainState(**arrays), meta["seconds"]
+
+    def _newest(self, like: dict[str, Any]) -> tuple[int, Any, dict[str, Any]] | None:
+        newest = self.checkpoints.restore_newest(like, self.screen.say)
+        if newest is None:
+            self.directory.check_untrained()
+            return None
+        step, _, meta = newest
+        provenance.check_sealed(meta, self.identity, self.checkpoints.directory / str(step))
+        return newest
+
+    def _save(self, state: TrainState, seconds: float, score: float | None) -> int:
+        step = int(state.step)
+        meta = {"rows": self.rows, "seconds": seconds, "run": self.identity}
+        if self.placement.leader:
+            self.checkpoints.save(step, state._asdict(), meta, score=score)
+        return step
+
+    def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
+        steps_per_epoch = self.task.train.steps_per_epoch
+        with watch() as came, self.screen.bar() as bar:
+            while (epoch := len(self.rows)) < self.training.epochs and not self._is_patience_out():
+                begun, saved = time.perf_counter() - seconds, time.perf_counter()
+                late: Seen | None = None
+                first = int(state.step) - epoch * steps_per_epoch
+                bar.update(self._epoch_name(epoch), first, steps_per_epoch, numbers=["compiling"])
+                for n in range(first, steps_per_epoch):
+                    batch = self.task.train.train(self.training.seed, epoch, n)
+                    state, report = self.steps.train(state, Examples(*batch[:4]))
+                    # The numbers of the step before, while this one is being computed.
+                    self._show(bar, epoch, n, late, time.perf_counter() - begun)
+                    late = Seen(epoch * steps_per_epoch + n + 1, batch.rows, report)
+                    waited = (time.perf_counter() - saved) / 60
+                    every = self.run.checkpoint_steps
+                    due = every is not None and (n + 1) % every == 0
+                    signal = self.placement.largest(came[0] if came else 0)
+                    if signal or due or waited > self.run.checkpoint_minutes:
+                        # First: a checkpoint behind a bad step would leave it out unasked.
+                        self.watch.look(late)
+                        late = None
+                        step = self._save(state, time.perf_counter() - begun, None)
+                        saved = time.perf_counter()
+                        if signal:
+                            return Stopped(step, signal)
+                self.watch.look(late)
+                train_loss, train_accuracy = state.totals.means()
+                val_loss, val_accuracy = self.evaluate(state.evaluated, self.task.validation)
+                row = {
+                    "epoch": epoch + 1,
+                    "step": int(state.step),
+                    "train_loss": train_loss,
+                    "train_accuracy": train_accuracy,
+                    "val_loss": val_loss,
+                    "val_accuracy": val_accuracy,
+                    "seconds": round(time.perf_counter() - begun, 3),
+                    "gradient_norm": float(np.asarray(state.norms)) / steps_per_epoch,
+                    "skipped": int(state.skipped),
+                }
+                self.rows.append(row)
+                state, seconds = state.next_epoch(), 0.0
+                self._save(state, seconds, val_accuracy)
+                if self.placement.leader:
+                    self.directory.write_rows(self.rows)
+                    self.picture.draw(time.perf_counter())
+                self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
+                # One that came during the evaluation.
+                if signal := self.placement.largest(came[0] if came else 0):
+                    return Stopped(int(state.step), signal)
+        return None
+
+    def _finish(self) -> dict[str, Any]:
+        of = self.checkpoints, self.params, self.settings, self.screen.say, self.task.digests
+        step, params = self.placement.shared(lambda: best_params(*of), self.params)
+        test_loss, test_accuracy = self.evaluate(params, self.task.test)
+        # Not `best_row`: where the best checkpoint was damaged, another one was tested.
+        best = next((row for row in self.rows if row["step"] == step), best_row(self.rows))
+        summary = {
+            "dataset": self.task.dataset,
+            "cell": self.cell,
+            "parameters": classifier.count(self.task.model),
+            "best_epoch": best["epoch"],
+            "best_val_accuracy": best["val_accuracy"],
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "seconds": round(sum(row["seconds"] for row in self.rows), 3),
+        }
+        if self.placement.leader:
+            self.directory.write_summary(summary)
+            curves.draw(self.directory.path)
+        return summary
+
+    def evaluate(self, params: Any, part: Part) -> tuple[float, float]:
+        """Mean loss in nats and accuracy over every example of a part."""
+        sums = Totals.zeros()
+        for batch in part.evaluation():
+            found = self.steps.evaluate(params, Examples(*batch[:4]))
+            sums = jax.tree.map(lambda a, b: a + b, sums, found)
+        return sums.means()
+
+    def _is_patience_out(self) -> bool:
+        if not self.rows:
+            return False
+        return len(self.rows) - best_row(self.rows)["epoch"] >= self.training.patience
+
+    def _show(self, bar: Bar, epoch: int, n: int, late: Seen | None, seconds: float) -> None:
+        self.watch.look(late)
+        numbers = []
+        if late is not None:
+            loss, accuracy = late.report.totals.means()
+            numbers = [f"loss {loss:.3f}", f"accuracy {accuracy:.1%}"]
+        if self.rows:
+            numbers.append(f"val {self.rows[-1]['val_accuracy']:.1%}")
+        done, total = n + 1, self.task.train.steps_per_epoch
+        ahead = (self.training.epochs - epoch) * total - done
+        bar.update(
+            self._epoch_name(epoch),
+            done,
+            total,
+            numbers=numbers,
+            rate=done * self.training.batch_size / seconds,
+            seconds_left=ahead * seconds / done,
+        )
+
+    def _epoch_name(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self.training.epochs}"
+
+    def _card(self, config: dict[str, Any]) -> None:
+        task = self.task
+        parts = {"training": task.train, "validation": task.validation, "test": task.test}
+        sizes = {name: part.examples for name, part in parts.items()}
+        self.screen.card(
+            task.title,
+            {
+                "data": {"dataset": task.dataset, **sizes},
+                "settings": shown(self.settings),
+                "devices": Counter(config["devices"]),
+                "run": {"directory": self.directory.path},
+            },
+            classifier.summary(task.model, task.inputs),
+        )

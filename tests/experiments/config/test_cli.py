@@ -1,0 +1,205 @@
+"""One clear line for every mistake, and quick help."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from typing import Annotated, Literal
+
+import pytest
+from root import ROOT
+
+from experiments.config.cli import Range, UserError, parse, run
+from experiments.config.imdb import RECIPES
+from experiments.config.imdb import Settings as Imdb
+
+COMMANDS = [
+    "imdb", "mnist", "memory", "predict", "data", "plot", "checkpoint", "report", "mnist_plots",
+    "export", "benchmark",
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A command."""
+
+    cell: Literal["rnn", "lstm"] = "lstm"
+    """The cell."""
+    units: Annotated[int, Range(1, 8)] = 4
+    """Units."""
+    rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.5
+    """A share."""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--cell", "foo"], r"'foo' for argument '--cell'.*'rnn', 'lstm'"),
+        (["--cel", "rnn"], r"Unrecognized options: --cel, rnn; did you mean --cell\?"),
+        (["--units", "x"], "--units: invalid literal.*'x'"),
+        (["--units", "0"], "^--units is 0; give a number at least 1 and at most 8$"),
+        (["--units", "9"], "^--units is 9; give"),
+        (["--units", "-3"], "--units is -3"),
+        (["--units", "9" * 400], "^--units is 999.*; give a number at least 1 and at most 8$"),
+        (["--units", "9" * 5000], "--units: "),
+        (["--rate", "nan"], "^--rate is nan; give a number above 0 and below 1$"),
+        (["--rate", "inf"], "--rate is inf"),
+        (["--rate", "1"], "--rate is 1.0"),
+        (["--rate", "0"], "--rate is 0.0"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(args, message):
+    with pytest.raises(UserError, match=message) as caught:
+        parse(Example, args)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "values"),
+    [
+        ("units", "0 -1 nan"), ("members", "0 65"),
+        ("layers", "0"), ("vocabulary", "3 0"), ("max-length", "0"),
+        ("embedding", "0"), ("batch-size", "0 -5"), ("epochs", "0"), ("patience", "0"),
+        ("seed", "-1"), ("learning-rate", "0 -1 nan inf"), ("dropout", "-0.1 1 nan"),
+        ("validation-fraction", "0 1 nan"), ("clip-norm", "0 nan"), ("cell", "foo"),
+        ("readout", "sum"), ("optimizer", "lion"), ("truncate", "middle"), ("data", "yes"),
+        ("weight-decay", "-1"), ("epsilon", "0 1.5 nan"), ("max-skipped", "-1"),
+        ("average", "1"), ("label-smoothing", "-0.1"), ("schedule", "step"),
+        ("checkpoint-minutes", "0"), ("devices", "0 -1 x"), ("processes", "0"),
+        ("process-id", "-1"),
+    ],
+)  # fmt: skip
+def test_every_number_of_imdb_has_bounds(flag, values):
+    for value in values.split():
+        with pytest.raises(UserError, match=f"--{flag}"):
+            parse(Imdb, [f"--{flag}", value])
+
+
+def test_flags_override_a_recipe():
+    assert set(RECIPES) == {"lstm", "simple", "stacked", "pooled", "best"}
+    for name, recipe in RECIPES.items():
+        assert parse(Imdb, ["--recipe", name], default=recipe()) == recipe()
+        assert recipe().recipe == name
+        changed = parse(Imdb, ["--recipe", name, "--units", "7"], default=recipe())
+        assert changed.model.units == 7
+        assert changed.text == recipe().text
+
+
+def test_what_is_in_bounds_is_parsed():
+    assert parse(Example, ["--units", "8", "--rate", "0.25"]) == Example(units=8, rate=0.25)
+
+
+def test_a_user_error_is_one_line_and_status_2(capsys):
+    def main():
+        raise UserError("this is wrong; do that")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: this is wrong; do that\n"
+
+
+def test_what_the_system_refuses_is_one_line_too(capsys, tmp_path):
+    """A name longer than any file system takes; a disk that is full."""
+    from experiments.predict import __main__ as predict
+
+    def full() -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "x.png"))
+
+    for main, message in (
+        (lambda: predict.main(["x" * 300, "good"]), "File name too long"),
+        (full, f"{tmp_path / 'x.png'}: No space left on device"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            run(main)
+        error = capsys.readouterr().err
+        assert stop.value.code == 2
+        assert error.startswith("error: ")
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def said_in_a_process(code, *args, shell=None, **env):
+    """Status and output of a command whose `main` is this code."""
+    begin = "import sys; from experiments.config.cli import UserError, run\n"
+    text = f"{begin}def main():\n    {code}\nrun(main)"
+    words = [sys.executable, "-c", text, *args]
+    command = words if shell is None else ["bash", "-c", f'"$@" {shell}', "bash", *words]
+    return subprocess.run(
+        command, capture_output=True, cwd=ROOT, timeout=60, env={**os.environ, **env}, check=False
+    )
+
+
+def test_control_characters_of_names_are_shown_and_not_sent():
+    done = said_in_a_process("raise UserError('a\\nb \\x1b[31m\\u2028c \\udcff é')")
+    assert done.returncode == 2
+    assert done.stderr.decode() == "error: a\\nb \\x1b[31m\\u2028c \\udcff é\n"
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "errors"),
+    [
+        (">/dev/full", 2, "error: No space left on device\n"),
+        (">&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+        ("2>&-", 0, ""),
+        ("| true; exit ${PIPESTATUS[0]}", 141, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_output_that_goes_nowhere(tmp_path, shell, status, errors):
+    """And a file never gets the number of a stream that was closed: it would get its output."""
+    code = (
+        "file = open(sys.argv[1], 'w'); file.write(str(file.fileno())); file.close(); "
+        "print('x' * 100_000, '█')"
+    )
+    done = said_in_a_process(code, str(tmp_path / "file"), shell=shell)
+    assert (done.returncode, done.stderr.decode()) == (status, errors)
+    assert int((tmp_path / "file").read_text()) > 2
+
+
+@pytest.mark.parametrize(
+    "env", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}]
+)
+def test_an_encoding_without_the_sign_is_no_reason_to_stop(env):
+    done = said_in_a_process("print('█ \\udcff')", **env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b"\\udcff\n")
+
+
+def test_too_little_memory_is_one_line():
+    done = said_in_a_process("bytearray(2**62)")
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b"not enough memory" in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_without_importing_jax(command):
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{command}', '--help']\n"
+        f"try: runpy.run_module('experiments.{command}', run_name='__main__')\n"
+        "finally: print('heavy:', [m for m in ('jax', 'orbax', 'tensorflow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0
+    assert "heavy: []" in done.stdout
+    assert "usage" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_within_half_a_second(command):
+    """By hand: a busy machine would make it fail. The best of five, as files must be in memory."""
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", f"experiments.{command}", "--help"],
+            capture_output=True, cwd=ROOT, check=True,
+        )  # fmt: skip
+        seconds.append(time.perf_counter() - begun)
+    assert min(seconds) < 0.5, seconds

@@ -1,0 +1,215 @@
+"""Preparing with TFDS: the real thing on MNIST's archives, and every way it can fail."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_imdb
+from root import ROOT
+
+from experiments.config.cli import UserError
+from experiments.data import prepare as preparing
+from experiments.data.archives import archives, manual_dir
+from experiments.data.prepare import UnavailableError, prepare
+from experiments.data.tfds import find, read
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> None:
+    # Nobody listens on the discard port; environment proxies would hide that.
+    monkeypatch.setattr(
+        preparing,
+        "archives",
+        lambda name: [
+            archive._replace(url=f"http://127.0.0.1:9/{archive.name}") for archive in archives(name)
+        ],
+    )
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def mnist_root(data_dir, tmp_path) -> Path:
+    """A directory that holds MNIST's four archives and nothing else."""
+    source = manual_dir(Path(data_dir))
+    if not (source / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip(f"needs the four MNIST archives in {source}; set JAXRNN_DATA_DIR")
+    manual_dir(tmp_path).mkdir(parents=True)
+    for path in source.glob("*-ubyte.gz"):
+        shutil.copyfile(path, manual_dir(tmp_path) / path.name)
+    return tmp_path
+
+
+def message(kind: type[UserError], call, *args) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*args)
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_mnist_is_prepared_by_tfds_from_archives(mnist_root, said) -> None:
+    prepared = prepare("mnist", mnist_root, said.append)
+    assert prepared.counts == {"train": 60_000, "test": 10_000}
+    assert sorted(path.name for path in (mnist_root / "mnist").iterdir()) == ["3.0.1"]
+    assert any("Generating train" in line for line in said)
+    assert len(said) < 40
+    assert all("\n" not in line and "\x1b" not in line for line in said)
+
+    rows = read(prepared, "test")
+    images = np.stack([row["image"] for row in rows])
+    assert (images.shape, images.dtype) == ((10_000, 28, 28, 1), np.uint8)
+    # The archives read without TFDS: the same pictures, which TFDS has shuffled.
+    import gzip
+
+    def unpacked(name: str, header: int) -> np.ndarray:
+        packed = (manual_dir(mnist_root) / name).read_bytes()
+        return np.frombuffer(gzip.decompress(packed)[header:], np.uint8)
+
+    pictures = unpacked("t10k-images-idx3-ubyte.gz", 16).reshape(10_000, -1)
+    labels = unpacked("t10k-labels-idx1-ubyte.gz", 8)
+    original = sorted(zip(map(bytes, pictures), labels.tolist(), strict=True))
+    assert original == sorted((row["image"].tobytes(), int(row["label"])) for row in rows)
+    # A second time there is nothing to do.
+    said.clear()
+    assert prepare("mnist", mnist_root, said.append) == prepared
+    assert said == []
+
+
+def test_a_wrong_archive_is_named(mnist_root, said) -> None:
+    path = manual_dir(mnist_root) / "t10k-labels-idx1-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    mistake = message(UserError, prepare, "mnist", mnist_root, said.append)
+    assert mistake.startswith(f"{path} is not the right file: its SHA-256 is")
+    os.truncate(path, 100)
+    mistake = message(UserError, prepare, "mnist", mnist_root, said.append)
+    assert f"{path} is not the right file: it has 100 bytes, not 4,542" in mistake
+    assert find("mnist", mnist_root) is None
+    assert said == []
+
+
+@pytest.mark.usefixtures("no_network")
+def test_without_a_network_it_is_known_at_once(tmp_path, said) -> None:
+    start = time.monotonic()
+    root = tmp_path / "not there yet"
+    mistake = message(UnavailableError, prepare, "imdb", root, said.append)
+    assert time.monotonic() - start < 5
+    assert "http://127.0.0.1:9/aclImdb_v1.tar.gz cannot be reached" in mistake
+    assert str(manual_dir(root)) in mistake
+    assert not root.exists()
+
+
+def test_a_host_that_never_answers(monkeypatch) -> None:
+    monkeypatch.setattr(preparing, "PATIENCE", 0.3)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        start = time.monotonic()
+        assert not preparing._answers(f"http://127.0.0.1:{server.getsockname()[1]}/file")
+        assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize(("status", "answers"), [("200 OK", True), ("404 Not Found", False)])
+def test_only_a_file_that_is_there_counts(monkeypatch, status, answers) -> None:
+    import http.server
+    import threading
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(status[:3]))
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert preparing._answers(f"http://127.0.0.1:{server.server_port}/file") is answers
+        thread.join()
+
+
+def test_without_tensorflow(tmp_path, said, monkeypatch) -> None:
+    monkeypatch.setattr(preparing.importlib.util, "find_spec", lambda name: None)
+    mistake = message(UnavailableError, prepare, "imdb", tmp_path, said.append)
+    assert "pip install tensorflow-cpu" in mistake
+
+
+def test_a_prepared_data_set_needs_nothing(tmp_path, said, monkeypatch) -> None:
+    monkeypatch.setattr(preparing.importlib.util, "find_spec", lambda name: None)
+    tiny_imdb.write(tmp_path, [("a", 0)], [("b", 1)])
+    assert prepare("imdb", tmp_path, said.append).counts == {"train": 1, "test": 1}
+
+
+def test_a_directory_that_cannot_be_written(mnist_root, said, monkeypatch) -> None:
+    def refuse(dir: object) -> None:
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr(preparing.tempfile, "TemporaryFile", refuse)
+    mistake = message(UserError, prepare, "mnist", mnist_root, said.append)
+    assert mistake.startswith(f"--data-dir {mnist_root} cannot be written (Read-only file system)")
+
+
+def test_what_tfds_complains_of_is_one_line(mnist_root, said) -> None:
+    # Where TFDS wants its directory, a file is in the way.
+    (mnist_root / "mnist").write_text("")
+    mistake = message(UserError, prepare, "mnist", mnist_root, said.append)
+    assert mistake.startswith(f"mnist could not be prepared in {mnist_root}: ")
+    assert "Error" in mistake
+
+
+def test_a_child_that_dies_leaves_nothing_prepared(mnist_root, said, monkeypatch) -> None:
+    class Killed(subprocess.Popen):
+        def __init__(self, args: list[str], **kwargs: object) -> None:
+            code = "import os; os.kill(os.getpid(), 9)"
+            super().__init__([sys.executable, "-c", code], **kwargs)
+
+    monkeypatch.setattr(preparing.subprocess, "Popen", Killed)
+    mistake = message(UserError, prepare, "mnist", mnist_root, said.append)
+    assert "ended by signal 9" in mistake
+    assert find("mnist", mnist_root) is None
+
+
+def test_ending_the_child_politely_leaves_no_half_directory(mnist_root) -> None:
+    command = [sys.executable, "-m", "experiments.data.prepare", "mnist", str(mnist_root)]
+    child = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until = time.monotonic() + 60
+    while not list(mnist_root.glob("mnist/incomplete.*")) and child.poll() is None:
+        assert time.monotonic() < wait_until
+        time.sleep(0.05)
+    child.terminate()
+    assert child.wait(30) != 0
+    assert find("mnist", mnist_root) is None
+    assert list(mnist_root.glob("mnist/*")) == []
+
+
+def test_progress_is_told_in_lines(said) -> None:
+    shown = [
+        "\x1b[A",
+        "Dl Completed...:  25%|##  | 1/4 [00:00<00:03]",
+        "Dl Size...:  10%|#   | 1/10 [00:00<00:03]",
+        "Dl Size...:  20%|#   | 2/10 [00:00<00:03]",
+        "Generating splits...:   0%|    | 0/2 [00:00<?]",
+        "Generating train examples...: 6900 examples [00:01, 6873.32 examples/s]\x1b[A",
+        "W0000 some log line of TensorFlow",
+        "Shuffling /tmp/mnist/incomplete.97_3.0.1/x...:   0%|   | 0/60000 [00:00<?]\x1b[A",
+    ]
+    assert preparing._relay(shown, said.append) == shown[6]
+    assert said == ["  Fetching archives", "  Generating train examples", "  Shuffling"]
