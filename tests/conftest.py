@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 from pathlib import Path
 
 # Before anything imports jax.
@@ -26,9 +25,11 @@ for _number, _usual in (
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _usual)
 
-# Many tests compile the same small programs; each is compiled once for all of them.
-_compiled = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")
-jax.config.update("jax_compilation_cache_dir", _compiled.name)
+# Compiling is most of the time: a program is compiled once for all workers, and kept for the next
+# run. jax's own size limit brings a lock between the processes and drops what was used longest ago.
+_compiled = Path(__file__).resolve().parents[1] / ".pytest_cache" / "compiled"
+jax.config.update("jax_compilation_cache_dir", str(_compiled))
+jax.config.update("jax_compilation_cache_max_size", 2**30)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Shapes in the library's annotations are checked at every call, here and nowhere else.

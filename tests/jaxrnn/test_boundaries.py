@@ -125,16 +125,22 @@ def test_library_has_no_effects(file):
 def test_experiments_hold_no_recurrent_mathematics():
     """No experiment scans or applies a gate by itself: it goes through `jaxrnn`.
 
-    Not asked of `experiments/peers`, which holds other ways on purpose: to compare with.
+    Not asked of `experiments/benchmark/peers`, which holds other ways on purpose: to compare with.
     """
-    for path in ROOT.glob("experiments/*.py"):
+    for path in ROOT.glob("experiments/**/*.py"):
+        if "peers" in path.parts:
+            continue
         attributes = {
             n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
         }
         assert not attributes & {"scan", "tanh", "fori_loop", "while_loop"}, path.name
 
 
-@pytest.mark.parametrize("file", ["plot", "mnist_plots", "explain_plots", "explain", "report"])
+PICTURES = ["plot", "plots/curves", "plots/digits", "predict/plots", "predict/explain", "report/page",
+            "report/__main__", "memory/plots", "memory/gradient_plots", "benchmark/plots"]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", PICTURES)
 def test_pictures_are_drawn_without_jax_or_the_model(file):
     assert not {"jax", "flax"} & set(imports(ROOT / f"experiments/{file}.py"))
 
