@@ -197,49 +197,22 @@ def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
     import numpy as np
     from flax import nnx
 
-    from experiments.models import classifier
+    from experiments.models.build import reading
     from experiments.models.ensemble import members
-    from experiments.runs.checkpoint import Checkpoints
-    from experiments.runs.load import best_params
-    from experiments.runs.restore import settings_of
+    from experiments.runs.load import load as load_run
     from jaxrnn.engines import scan
 
-    config, source = directory.config(), np.random.default_rng(0)
-    data: dict[str, str] = {}
-    try:
-        if config["task"] == "imdb":
-            from experiments.data.text import Vocabulary
-            from experiments.imdb import VOCABULARY, Settings
-
-            settings = settings_of(directory, config, Settings)
-            words = Vocabulary.load(directory.path / VOCABULARY)
-            data["vocabulary"] = words.digest
-            graphdef, params = classifier.shapes(
-                settings, features=settings["embedding"], vocabulary=words.size, classes=1
-            )
-            inputs = source.integers(0, words.size, (16, 40)).astype(np.int32)
-        elif config["task"] == "mnist":
-            from experiments import mnist
-            from experiments.data.image_batches import Reading
-            from experiments.data.images import CLASSES
-
-            settings = settings_of(directory, config, mnist.Settings)
-            steps, features = Reading(settings["pixels"], settings["permute"]).shape
-            graphdef, params = classifier.shapes(
-                settings, features=features, vocabulary=None, classes=CLASSES
-            )
-            inputs = source.random((16, steps, features), np.float32)
-        else:
-            raise UserError(f"{directory.path} is a run of {config['task']}, which has no model")
-    except KeyError as missing:
-        raise UserError(f"{directory.path}/config.json lacks {missing}") from None
-    step, best = best_params(Checkpoints(directory.checkpoints), params, settings, print, data)
-    model = nnx.merge(graphdef, best)
+    trained, source = load_run(directory, print), np.random.default_rng(0)
+    if trained.vocabulary is not None:
+        inputs = source.integers(0, trained.vocabulary.size, (16, 40)).astype(np.int32)
+    else:
+        inputs = source.random((16, *reading(trained.settings).shape), np.float32)
+    model = nnx.merge(trained.graphdef, trained.params)
     for member in members(model):
         if member.recurrent is not None:
             # The one engine whose program runs on every platform.
             member.recurrent.engine = scan
-    return model, inputs, step
+    return model, inputs, trained.step
 
 
 def _form(of: Any) -> dict[str, Any]:

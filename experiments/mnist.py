@@ -14,94 +14,66 @@ constant rate, is
 """
 
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from experiments.config.cli import parse, run
+from experiments.config.cli import run
 from experiments.config.mnist import Settings, resolve, variant
-from experiments.config.settings import flatten
-from experiments.runs.restore import arguments
+from experiments.runs.restore import parse_training
 
 if TYPE_CHECKING:
-    from experiments.data.images import ImageData, Images
+    from experiments.data.images import ImageData
     from experiments.runs.directory import RunDir
     from experiments.training.task import Task
-
-
-PROG = "python -m experiments.mnist"
 
 
 def main(args: list[str] | None = None) -> int:
     """Parse, load, train; the exit status."""
     args = sys.argv[1:] if args is None else args
-    settings = parse(Settings, args, prog=PROG)
-    if settings.config is not None:
-        settings = parse(Settings, [*arguments(settings.config, "mnist"), *args], prog=PROG)
-    settings = resolve(settings)
-    # Imported behind the parser, so that `--help` and mistakes answer at once.
+    settings = resolve(parse_training(Settings, args, "mnist"))
+    # Imported after the parser, so that `--help` and mistakes answer at once.
     from experiments.data.images import load_images
-    from experiments.runs.directory import RunDir
-    from experiments.training.progress import Screen
+    from experiments.predict.image import draw_answers
+    from experiments.training.command import train
+
+    read: list[ImageData] = []
+
+    def prepare(say: Callable[[str], None]) -> "Task":
+        read.append(load_images(settings.image.data, settings.image.data_dir, say))
+        return task(settings, read[0])
+
+    def after(directory: "RunDir", say: Callable[[str], None]) -> None:
+        for picture in draw_answers(directory, read[0].test):
+            say(f"picture: {picture}")
 
     kind = variant(settings).split()[0]
     name = f"mnist-{kind}-{settings.model.cell}-seed{settings.training.seed}"
-    directory = RunDir(settings.run.run_dir or Path("runs") / name)
-    leader, of = settings.hardware.process_id == 0, settings.image
-    if leader:
-        directory.check(resume=settings.run.resume)
-    screen = Screen(quiet=not leader)
-
-    from experiments.training import compile_cache
-    from experiments.training.devices import start
-    from experiments.training.loop import Runner
-
-    placement = start(settings.hardware, settings.training.batch_size)
-    with placement.together(), compile_cache.kept("mnist", settings):
-        images = load_images(of.data, of.data_dir, screen.say)
-        status = Runner(task(settings, images), settings, directory, screen, placement).main()
-        if status == 0 and leader:
-            for picture in look(directory, images.test):
-                screen.say(f"picture: {picture}")
-    return status
+    return train(name, settings, prepare, after=after)
 
 
-def task(settings: Settings, images: "ImageData") -> "Task":
+def task(settings: Settings, data: "ImageData") -> "Task":
     """The images cut into batches, and the network that reads them."""
-    from experiments.data.image_batches import ImageBatches, Reading
+    from experiments.data.image_batches import ImageBatches
     from experiments.data.shuffling import split_validation
-    from experiments.models import classifier
+    from experiments.models.build import network, reading
     from experiments.training.task import Task, digest
 
-    of, training = settings.image, settings.training
-    reading = Reading(of.pixels, of.permute)
-    n = min(of.examples, len(images.train.labels))
-    rows, held = split_validation(n, of.validation_fraction, training.seed)
+    image, training = settings.image, settings.training
+    count = min(image.examples, len(data.train.labels))
+    rows, held_out = split_validation(count, image.validation_fraction, training.seed)
+    how = training.batch_size, reading(settings)
     return Task(
         name="mnist",
-        title=f"{'MNIST' if images.dataset == 'mnist' else 'Font digits'}, {variant(settings)}",
-        dataset=images.dataset,
-        model=classifier.build(
-            flatten(settings), features=reading.shape[1], vocabulary=None, classes=10
-        ),
-        train=ImageBatches(images.train, rows, training.batch_size, reading, of.shift),
-        validation=ImageBatches(images.train, held, training.batch_size, reading),
-        test=ImageBatches(images.test, None, training.batch_size, reading),
-        inputs=reading.shape,
+        title=f"{'MNIST' if data.dataset == 'mnist' else 'Font digits'}, {variant(settings)}",
+        dataset=data.dataset,
+        model=network(settings, None),
+        train=ImageBatches(data.train, rows, *how, image.shift),
+        validation=ImageBatches(data.train, held_out, *how),
+        test=ImageBatches(data.test, None, *how),
+        inputs=reading(settings).shape,
         save=lambda run_dir: None,
-        digests={"training": digest(*images.train), "test": digest(*images.test)},
+        digests={"training": digest(*data.train), "test": digest(*data.test)},
     )
-
-
-def look(directory: "RunDir", test: "Images") -> list[Path]:
-    """Let a finished run read the test images, and draw what it reads wrongly: the pictures."""
-    from experiments.plots import digits
-    from experiments.predict.image import classify
-    from experiments.storage import array_cache
-
-    probabilities = classify(directory, directory.config(), test.pixels)
-    answers = digits.collect(test.pixels, test.labels, probabilities)
-    array_cache.save(directory.path / digits.FILE, answers._asdict())
-    return digits.draw(directory.path)
 
 
 if __name__ == "__main__":

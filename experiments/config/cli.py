@@ -1,4 +1,4 @@
-"""The command line: settings from arguments, and one clear line where something is wrong.
+"""Read settings from the command line, and say in one line what is wrong with them.
 
 Every command exits with 0 when it did its work, 2 when the input was at fault (one line on
 standard error that names the field, the value and what to do) and 130 after Ctrl-C.
@@ -60,16 +60,46 @@ def flag(name: str) -> str:
 def check_ranges(settings: object) -> None:
     """Raise `UserError` for the first field that lies outside the `Range` in its annotation.
 
-    Fields that are dataclasses themselves (groups of settings) are looked into.
+    Fields that are dataclasses themselves (groups of settings) are checked, too.
     """
-    hints = typing.get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
             check_ranges(value)
-        for bound in typing.get_args(hints[field.name])[1:]:
-            if isinstance(bound, Range) and value is not None and not bound.allows(value):
-                raise UserError(f"{flag(field.name)} is {value}; give a number {bound}")
+        _check_range(type(settings), field.name, value)
+
+
+def checked(settings: type, name: str, value: Any) -> Any:
+    """Return a value that came from a file, if the field `name` of `settings` may have it.
+
+    Raises:
+        UserError: a value of another type, or out of bounds.
+    """
+    import typeguard
+
+    hint = typing.get_type_hints(settings)[name]
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
+    try:
+        # To Python, and hence to typeguard, a truth value is a number.
+        if isinstance(value, bool) and bool not in kinds:
+            raise typeguard.TypeCheckError("a truth value")
+        typeguard.check_type(value, hint)
+    except typeguard.TypeCheckError:
+        words = ", ".join(_WORDS.get(kind, str(kind)) for kind in kinds)
+        choice = "one of " if kinds[0] not in _WORDS else ""
+        raise UserError(f"{flag(name)} is {value!r:.100}; give {choice}{words}") from None
+    _check_range(settings, name, value)
+    return float(value) if float in kinds and value is not None else value
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _check_range(settings: type, name: str, value: Any) -> None:
+    hint = typing.get_type_hints(settings, include_extras=True)[name]
+    for bound in typing.get_args(hint)[1:]:
+        if isinstance(bound, Range) and value is not None and not bound.allows(value):
+            raise UserError(f"{flag(name)} is {value}; give a number {bound}")
 
 
 def parse(

@@ -1,14 +1,17 @@
-"""The settings that experiments share, one dataclass for each group of `--help`.
+"""Declare the settings that experiments share, one dataclass for each group of `--help`.
 
 Every number carries the `Range` it may have; `cli.parse` checks them all.
 """
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from experiments.config.cli import Range, path
+from experiments.config.cli import Range, UserError, checked, flag, path
+
+Settings = TypeVar("Settings")
 
 Positive = Range(0, open_low=True)
 Share = Range(0, 1, open_high=True)
@@ -30,7 +33,7 @@ class Model:
     """What of the states answers: the last one, their mean or maximum over the valid steps,
     or both of these side by side."""
     hidden: Annotated[int, Range(0, 16384)] = 0
-    """Width of a dense layer with ReLU behind the readout; 0 for none."""
+    """Width of a dense layer with ReLU after the readout; 0 for none."""
     members: Annotated[int, Range(1, 64)] = 1
     """Networks trained side by side on the same batches; the mean of their logits answers."""
     dropout: Annotated[float, Share] = 0.0
@@ -115,11 +118,50 @@ flat = tyro.conf.configure(tyro.conf.OmitArgPrefixes)
 
 
 def flatten(settings: Any) -> dict[str, Any]:
-    """All fields in one dictionary, those of groups too, as the flags name them."""
-    flat_fields: dict[str, Any] = {}
+    """Return all fields in one dictionary, those of groups too: the `settings` of a config.json."""
+    fields: dict[str, Any] = {}
     for name, value in dataclasses.asdict(settings).items():
-        flat_fields |= value if isinstance(value, dict) else {name: value}
-    return flat_fields
+        fields |= value if isinstance(value, dict) else {name: value}
+    return fields
+
+
+# Settings that a run may lack because it was trained before they existed: then they were off.
+ADDED_LATER = {"hidden", "members", "bigrams"}
+
+
+def unflatten(kind: type[Settings], fields: Mapping[str, Any], base: Settings | None) -> Settings:
+    """Build settings of `kind` from what `flatten` gave, held to the bounds of the command line.
+
+    Args:
+        kind: a dataclass of groups of settings.
+        fields: settings by name, from anywhere.
+        base: gives what `fields` lacks. Without it, the network and the data must be described
+            completely, and the rest takes the values of its group.
+
+    Raises:
+        UserError: a name that is no setting, a value of another type or out of bounds; a setting
+            that is missing.
+    """
+    unknown = fields.keys() - flatten(kind()).keys()
+    if unknown:
+        raise UserError(f"{flag(min(unknown))} is no setting; delete it")
+    groups: dict[str, Any] = {}
+    for group in dataclasses.fields(kind):  # type: ignore[arg-type]
+        default: Any = getattr(kind() if base is None else base, group.name)
+        if not dataclasses.is_dataclass(default):
+            groups[group.name] = checked(kind, group.name, fields.get(group.name, default))
+            continue
+        settings: Any = type(default)
+        names = [field.name for field in dataclasses.fields(settings)]
+        given = {name: checked(settings, name, fields[name]) for name in names if name in fields}
+        required = base is None and settings not in (Training, Run, Hardware)
+        for name in names if required else ():
+            if name not in given and name not in ADDED_LATER | {"data", "data_dir"}:
+                raise UserError(f"the setting {name!r} is missing")
+        if base is not None:
+            given = {name: getattr(default, name) for name in names} | given
+        groups[group.name] = settings(**given)
+    return kind(**groups)
 
 
 def shown(flat_settings: dict[str, Any]) -> dict[str, Any]:

@@ -21,17 +21,14 @@ import optax
 from flax import nnx
 
 from experiments.config.cli import UserError
-from experiments.config.imdb import Settings
 from experiments.data.reviews import TextData
 from experiments.memory import gradients
 from experiments.memory.gradients import REVIEWS, Reviews
-from experiments.models import classifier
+from experiments.models.build import network
 from experiments.models.classifier import Classifier
 from experiments.plots.curves import NAMES
-from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
-from experiments.runs.load import best_params
-from experiments.runs.restore import settings_of
+from experiments.runs.load import load
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -143,24 +140,18 @@ def trained_run(path: str, text: TextData, words: int, say: Say) -> Pair:
             f"{path} is a run of {config.get('task')} on {config.get('dataset')}; "
             f"give a run of imdb on {text.dataset}"
         )
-    try:
-        settings = settings_of(directory, config, Settings)
-        if settings["vocabulary"] != words:
-            raise UserError(
-                f"{path} has --vocabulary {settings['vocabulary']}; give one of {words}"
-            )
-        untrained: Any = classifier.build(
-            settings, features=settings["embedding"], vocabulary=text.vocabulary.size, classes=1
-        )
-        layers = f"{settings['layers']} x " if settings["layers"] > 1 else ""
-        label = f"{layers}{NAMES.get(settings['cell'])}({settings['units']})"
-    except KeyError as missing:
-        raise UserError(f"{path}/config.json lacks {missing}") from None
+    run = load(directory, say)
+    settings = run.settings
+    if settings.text.vocabulary != words:
+        raise UserError(f"{path} has --vocabulary {settings.text.vocabulary}; give one of {words}")
+    if run.vocabulary != text.vocabulary:
+        raise UserError(f"{path} has read other words than these reviews have; give another run")
+    untrained = network(settings, text.vocabulary.size)
     gradients.check(untrained, path)
-    graphdef, params = nnx.split(untrained)
-    data = {"vocabulary": text.vocabulary.digest}
-    _, best = best_params(Checkpoints(directory.checkpoints), params, settings, say, data)
-    return Pair(label, settings["cell"], untrained, nnx.merge(graphdef, best))
+    model = settings.model
+    layers = f"{model.layers} x " if model.layers > 1 else ""
+    label = f"{layers}{NAMES.get(model.cell)}({model.units})"
+    return Pair(label, model.cell, untrained, nnx.merge(run.graphdef, run.params))
 
 
 def _curve(model: Classifier, reviews: Reviews) -> Row:

@@ -5,8 +5,7 @@ by the call: with a key it does, without one it does not.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,6 @@ from flax import nnx
 
 import jaxrnn
 from experiments.models.bigrams import Bigrams
-from experiments.models.ensemble import Ensemble, members
 from jaxrnn import parallel
 
 Readout = Literal["last", "mean", "max", "mean-max"]
@@ -192,87 +190,3 @@ def _dropout(
     if key is None or rate == 0:
         return xs
     return jnp.where(parallel.bernoulli(key, 1 - rate, mask, axis_name), xs / (1 - rate), 0)
-
-
-def build(
-    settings: Mapping[str, Any], *, features: int, vocabulary: int | None, classes: int
-) -> Classifier | Ensemble:
-    """The network that flat settings describe (those of a `config.json`), freshly drawn."""
-    rngs = nnx.Rngs(settings["seed"])
-    networks = [
-        Classifier(
-            jaxrnn.CELLS.get(settings["cell"]),  # "none" is none
-            vocabulary=vocabulary,
-            # Every other member: those that read differently also err differently.
-            bigrams=0 if n % 2 else settings.get("bigrams", 0),
-            features=features,
-            units=settings["units"],
-            layers=settings["layers"],
-            bidirectional=settings["bidirectional"],
-            readout=settings["readout"],
-            dropout=settings["dropout"],
-            word_dropout=settings["word_dropout"],
-            hidden=settings["hidden"],
-            classes=classes,
-            rngs=rngs,
-        )
-        for n in range(settings.get("members", 1))
-    ]
-    return networks[0] if len(networks) == 1 else Ensemble(networks)
-
-
-def shapes(
-    settings: Mapping[str, Any], *, features: int, vocabulary: int | None, classes: int
-) -> tuple[nnx.GraphDef, Any]:
-    """What `nnx.split` makes of `build`, without a number in it: for parameters from elsewhere."""
-
-    def drawn() -> Classifier | Ensemble:
-        return build(settings, features=features, vocabulary=vocabulary, classes=classes)
-
-    return nnx.split(nnx.eval_shape(drawn))
-
-
-class Layer(NamedTuple):
-    """A row of the summary."""
-
-    name: str
-    output: str
-    parameters: int
-
-
-def count(tree: Any) -> int:
-    """Parameters in a module or a tree of arrays."""
-    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(tree, nnx.Param)))
-
-
-def summary(model: Classifier | Ensemble, inputs: tuple[int, ...]) -> list[Layer]:
-    """The model as a table, for inputs of this shape without the batch axis."""
-    if isinstance(model, Ensemble):
-        rows = [row for member in members(model) for row in summary(member, inputs)]
-        return [*rows, Layer(f"Mean logit of {len(model.members)}", rows[-1].output, 0)]
-    steps, recurrent = inputs[0], model.recurrent
-    names = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
-    kind = "" if recurrent is None else names[recurrent.cell.name]
-    rows = []
-    if model.embedding is not None:
-        rows.append(
-            Layer("Embedding", f"(B, {steps}, {model.embedding.features})", count(model.embedding))
-        )
-    if model.bigrams is not None:
-        rows.append(Layer("Word pairs, added", rows[-1].output, count(model.bigrams)))
-    for layer in () if recurrent is None else recurrent.weights.get_value():
-        units = layer[0].wh.shape[0]
-        name = f"{kind}({units})"
-        rows.append(
-            Layer(
-                f"Bidirectional {name}" if len(layer) == 2 else name,
-                f"(B, {steps}, {units * len(layer)})",
-                sum(leaf.size for leaf in jax.tree.leaves(layer)),
-            )
-        )
-    dense = [layer for layer in (model.hidden, model.dense) if layer is not None]
-    rows.append(Layer(f"Readout: {model.readout} over time", f"(B, {dense[0].in_features})", 0))
-    for linear in dense:
-        name = "Dense, ReLU" if linear is model.hidden else "Dense"
-        rows.append(Layer(name, f"(B, {linear.out_features})", count(linear)))
-    return rows

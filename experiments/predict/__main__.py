@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from experiments.config.cli import UserError, parse, path, run
-from experiments.predict.text import classify
 from experiments.runs.directory import RunDir
 
 if TYPE_CHECKING:
     from experiments.predict.explain import Rows, Words
-
-__all__ = ["classify"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +58,17 @@ def main(args: list[str] | None = None) -> None:
             from experiments.predict import text
 
             if to is None:
-                print(text.answer(directory, config, about, file))
+                print(text.answer(directory, about, file))
             else:
-                _show(text.explain(directory, config, about, file), config, to)
+                _show(text.explain(directory, about, file), config, to)
         case "mnist":
             from experiments.predict import image
 
             picture = file if about is None else about
             if to is None:
-                print(image.answer(directory, config, picture))
+                print(image.answer(directory, picture))
             else:
-                _show(image.explain(directory, config, picture), config, to)
+                _show(image.explain(directory, picture), config, to)
         case other:
             raise UserError(f"{directory.path} is a run of {other}, which answers no questions")
 

@@ -28,6 +28,7 @@ ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accurac
 GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
 # What tensorstore (under orbax-checkpoint 0.12) takes for something else, or not at all.
 ODD = re.compile(r"[\[\\\ud800-\udfff]|(?<=/)gs:(?=/|$)")
+VOCABULARY = "vocabulary.txt"  # of a text's run
 CONFIG = {"task": str, "title": str, "dataset": str, "settings": dict, "versions": dict,
           "data": dict, "devices": list}  # fmt: skip
 

@@ -1,26 +1,74 @@
-"""What a finished run has learnt, read back from its checkpoints."""
+"""Rebuild what a run has learned: the trained network, its settings and its vocabulary."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from flax import nnx
+
+from experiments.config import imdb
+from experiments.data.text import Vocabulary
+from experiments.models.build import shapes
 from experiments.runs.checkpoint import Checkpoints
+from experiments.runs.directory import VOCABULARY, RunDir
 from experiments.runs.provenance import check_sealed
+from experiments.runs.restore import settings_of
+
+
+class Trained(NamedTuple):
+    """The best checkpoint of a run.
+
+    Attributes:
+        settings: `imdb.Settings` or `mnist.Settings`, as it was trained.
+        vocabulary: its words; None for images.
+        step: of the checkpoint.
+        graphdef, params: the network, for `nnx.merge`.
+    """
+
+    settings: Any
+    vocabulary: Vocabulary | None
+    step: int
+    graphdef: nnx.GraphDef
+    params: Any
+
+
+def load(directory: RunDir, say: Callable[[str], None]) -> Trained:
+    """Read a run's best checkpoint.
+
+    Raises:
+        UserError: this is no run with a model, it has no good checkpoint yet, or its files do not
+            belong together.
+    """
+    settings, vocabulary, data = settings_of(directory), None, {}
+    if isinstance(settings, imdb.Settings):
+        vocabulary = Vocabulary.load(directory.path / VOCABULARY)
+        data["vocabulary"] = vocabulary.digest
+    graphdef, params = shapes(settings, None if vocabulary is None else vocabulary.size)
+    known = {"settings": directory.config()["settings"], "data": data}
+    averaged, checkpoints = settings.training.average > 0, Checkpoints(directory.checkpoints)
+    step, best = best_params(checkpoints, params, averaged, known, say)
+    return Trained(settings, vocabulary, step, graphdef, best)
 
 
 def best_params(
     checkpoints: Checkpoints,
     like: Any,
-    settings: Mapping[str, Any],
+    averaged: bool,
+    known: Mapping[str, Any],
     say: Callable[[str], None],
-    data: Mapping[str, str] | None = None,
 ) -> tuple[int, Any]:
     """Step and parameters of the best checkpoint, in the form of `like`: what is evaluated.
 
+    Args:
+        checkpoints: of a run.
+        like: arrays or their shapes.
+        averaged: whether the run evaluates the moving average of its parameters.
+        known: `settings` (flat) and `data` (digests) that the checkpoint must agree with.
+        say: gets a line for each checkpoint that is damaged.
+
     Raises:
-        UserError: there is none, or it was saved with other settings or data (`Task.digests`).
+        UserError: there is none, or it was saved with other settings or data.
     """
-    name = "average" if settings.get("average") else "params"
+    name = "average" if averaged else "params"
     step, arrays, meta = checkpoints.restore_best({name: like}, say)
-    known = {"settings": settings, "data": data}
     check_sealed(meta, known, checkpoints.directory / str(step))
     return step, arrays[name]

@@ -1,4 +1,4 @@
-"""Which run this is: what is computed, from what data, and by what.
+"""Tell which run this is: what is computed, from what data, and by what.
 
 The files of a run can be edited, exchanged with another run's or put back from an old copy, each
 whole in itself. So settings and digests of the data stand in every checkpoint, under its seal, and
@@ -6,7 +6,7 @@ in `config.json`; where the two differ, nothing is trained and nothing is answer
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,29 @@ import jaxrnn
 from experiments.config.cli import UserError, flag
 from experiments.runs.directory import FREE
 from experiments.runs.environment import machine, versions
-from experiments.training.devices import Placement
-from experiments.training.task import Task
 
 
-def describe(task: Task, settings: Mapping[str, Any], placement: Placement) -> dict[str, Any]:
-    """What `config.json` holds."""
+def describe(
+    *,
+    task: str,
+    title: str,
+    dataset: str,
+    data: Mapping[str, str],
+    settings: Mapping[str, Any],
+    devices: Sequence[str],
+) -> dict[str, Any]:
+    """What `config.json` holds: these, and all else that decides what is computed."""
     return {
-        "task": task.name,
-        "title": task.title,
-        "dataset": task.dataset,
-        "data": dict(task.digests),
+        "task": task,
+        "title": title,
+        "dataset": dataset,
+        "data": dict(data),
         "settings": dict(settings),
         "versions": versions(),
         "machine": machine(),
         "engines": [name for name, why_not in jaxrnn.engines.available().items() if not why_not],
         "random": _random(),
-        "devices": placement.names(),
+        "devices": list(devices),
     }
 
 

@@ -1,23 +1,58 @@
-"""The settings in a `config.json`, held to the bounds of the command line: from anywhere."""
+"""Read the settings in a `config.json`, typed again and held to the bounds of the command line."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from experiments.config.cli import UserError, flag, parse
-from experiments.config.settings import flatten
+from experiments.config import imdb, mnist
+from experiments.config.cli import UserError, parse
+from experiments.config.settings import unflatten
 from experiments.runs.directory import FREE, RunDir, read_json
 
+TASKS: Mapping[str, type] = {"imdb": imdb.Settings, "mnist": mnist.Settings}
 
-def arguments(file: str | Path, task: str) -> list[str]:
-    """`--config RUN/config.json`: the flags that a run was started with, to start it again.
+Settings = TypeVar("Settings", bound=Any)
 
-    They are parsed like any others, and leave out where the run lay.
+
+def settings_of(directory: RunDir) -> Any:
+    """The settings that a run was trained with, `imdb.Settings` or `mnist.Settings`.
 
     Raises:
-        UserError: the file cannot be read, or is no config of this task.
+        UserError: this is no run, one of another command, or one whose settings are damaged.
     """
+    config = directory.config()
+    task = str(config.get("task"))
+    if task not in TASKS:
+        raise UserError(f"{directory.path} is a run of {task}, which has no model")
+    try:
+        return unflatten(TASKS[task], _computed(config.get("settings") or {}), None)
+    except UserError as mistake:
+        raise UserError(f"{directory.path}/config.json: {mistake}") from None
+
+
+def parse_training(
+    kind: type[Settings],
+    args: Sequence[str],
+    task: str,
+    recipes: Mapping[str, Callable[[], Settings]] | None = None,
+) -> Settings:
+    """Read the command line of a training, which may begin with `--recipe` or `--config`.
+
+    Flags override the file, and the file overrides the recipe; neither says where the run lies.
+
+    Raises:
+        UserError: as `parse`; the file cannot be read, or is no config of this task.
+    """
+    recipes, prog = recipes or {}, f"python -m experiments.{task}"
+    settings = parse(kind, args, prog=prog)
+    fields = {} if settings.config is None else _fields(settings.config, task)
+    recipe = recipes.get(getattr(settings, "recipe", None) or fields.get("recipe", ""), kind)
+    if settings.config is None and recipe is kind:
+        return settings
+    return parse(kind, args, prog=prog, default=unflatten(kind, fields, recipe()))
+
+
+def _fields(file: str | Path, task: str) -> dict[str, Any]:
     try:
         config = read_json(Path(file))
     except UserError as error:
@@ -28,35 +63,9 @@ def arguments(file: str | Path, task: str) -> list[str]:
         raise UserError(
             f"--config {file} is of a run of {config.get('task')}; this is experiments.{task}"
         )
-    return _words(config["settings"])
+    return _computed(config["settings"])
 
 
-def settings_of(directory: RunDir, config: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """The flat settings in a run's config, as its command would take them.
-
-    Raises:
-        UserError: one is of a wrong type or out of bounds; there are none.
-    """
-    found = config.get("settings") or {}
-    known = flatten(kind())
-    try:
-        parsed = flatten(parse(kind, _words({k: v for k, v in found.items() if k in known})))
-    except UserError as mistake:
-        raise UserError(f"{directory.path}/config.json: {mistake}") from None
-    # Not the defaults of what it lacks: they may have been others when it ran.
-    return {name: parsed[name] for name in found if name in known}
-
-
-def _words(settings: Mapping[str, Any]) -> list[str]:
-    words = []
-    for name, value in settings.items():
-        if name in FREE or value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(flag(name) if value else flag(f"no_{name}"))
-        elif name in ("help", "h"):
-            raise UserError(f"{name} is no setting; delete it")
-        else:
-            # In one word, so that no value is taken for a flag.
-            words.append(f"{flag(name)}={value if isinstance(value, str) else json.dumps(value)}")
-    return words
+def _computed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Without where the run lay and on what it was computed."""
+    return {name: value for name, value in fields.items() if name not in FREE}

@@ -16,7 +16,7 @@ from flax import nnx
 
 from experiments.config.cli import UserError
 from experiments.config.settings import flatten, shown
-from experiments.models import classifier
+from experiments.models import summary
 from experiments.plots import curves
 from experiments.runs import provenance
 from experiments.runs.checkpoint import Checkpoints
@@ -104,7 +104,14 @@ class Runner:
                 raise UserError(f"--debug-nans: {str(found).splitlines()[0]}") from found
 
     def _fit(self, held: contextlib.ExitStack) -> dict[str, Any] | Stopped:
-        config = provenance.describe(self.task, self.settings, self.placement)
+        config = provenance.describe(
+            task=self.task.name,
+            title=self.task.title,
+            dataset=self.task.dataset,
+            data=self.task.digests,
+            settings=self.settings,
+            devices=self.placement.names(),
+        )
         self.identity = provenance.fixed(config)
         opened = self.placement.shared(lambda: (0, (), *self._open(config, held)), ())
         _, _, resumed, finished = opened
@@ -228,15 +235,19 @@ class Runner:
         return None
 
     def _finish(self) -> dict[str, Any]:
-        of = self.checkpoints, self.params, self.settings, self.screen.say, self.task.digests
-        step, params = self.placement.shared(lambda: best_params(*of), self.params)
+        known = {"settings": self.settings, "data": self.task.digests}
+        averaged = self.training.average > 0
+        step, params = self.placement.shared(
+            lambda: best_params(self.checkpoints, self.params, averaged, known, self.screen.say),
+            self.params,
+        )
         test_loss, test_accuracy = self.evaluate(params, self.task.test)
         # Not `best_row`: where the best checkpoint was damaged, another one was tested.
         best = next((row for row in self.rows if row["step"] == step), best_row(self.rows))
-        summary = {
+        result = {
             "dataset": self.task.dataset,
             "cell": self.cell,
-            "parameters": classifier.count(self.task.model),
+            "parameters": summary.count(self.task.model),
             "best_epoch": best["epoch"],
             "best_val_accuracy": best["val_accuracy"],
             "test_loss": test_loss,
@@ -244,9 +255,9 @@ class Runner:
             "seconds": round(sum(row["seconds"] for row in self.rows), 3),
         }
         if self.placement.leader:
-            self.directory.write_summary(summary)
+            self.directory.write_summary(result)
             curves.draw(self.directory.path)
-        return summary
+        return result
 
     def evaluate(self, params: Any, part: Part) -> tuple[float, float]:
         """Mean loss in nats and accuracy over every example of a part."""
@@ -295,5 +306,5 @@ class Runner:
                 "devices": Counter(config["devices"]),
                 "run": {"directory": self.directory.path},
             },
-            classifier.summary(task.model, task.inputs),
+            summary.summary(task.model, task.inputs),
         )

@@ -1,4 +1,4 @@
-"""What is learnt from what: the contract between an experiment and the loop."""
+"""Declare what a loop is given to learn: the contract between a command and the training loop."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from experiments.config.settings import Model, Run, Training
-from experiments.models import classifier
+from experiments.config.settings import Hardware, Model, Run, Training
+from experiments.models.classifier import Classifier
 from experiments.models.ensemble import Ensemble
 
 
@@ -47,7 +47,7 @@ class Task(NamedTuple):
     name: str
     title: str
     dataset: str
-    model: classifier.Classifier | Ensemble
+    model: Classifier | Ensemble
     train: Part
     validation: Part
     test: Part
@@ -66,7 +66,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 class Settings(Protocol):
-    """The groups of settings that the loop reads; a task has more."""
+    """The groups of settings that a training reads; a task has more."""
 
     @property
     def model(self) -> Model:
@@ -79,3 +79,7 @@ class Settings(Protocol):
     @property
     def run(self) -> Run:
         """Where the results go."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """Where it is computed."""

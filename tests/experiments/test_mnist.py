@@ -9,7 +9,7 @@ import pytest
 import tiny_mnist
 from PIL import Image
 
-from experiments import mnist
+from experiments import mnist, plot
 from experiments.config import cli
 from experiments.config.cli import UserError, parse
 from experiments.plots import digits
@@ -84,9 +84,9 @@ def test_the_defaults_are_the_tutorials_model() -> None:
     assert (settings.model.units, settings.training.batch_size) == (128, 32)
     assert (settings.image.examples, settings.image.validation_fraction) == (50_000, 0.1)
     # As Keras counts LSTM(128) on 28 inputs and Dense(10): 80,384 + 1,290.
-    from experiments.models import classifier
+    from experiments.models import summary
 
-    assert classifier.count(task.model) == 81_674
+    assert summary.count(task.model) == 81_674
 
 
 # A run.
@@ -138,10 +138,10 @@ def test_the_pictures_are_pictures(whole) -> None:
 def test_the_pictures_are_drawn_again_from_the_files_alone(whole, capsys) -> None:
     before = (whole / "confusion.png").read_bytes()
     (whole / "confusion.png").unlink()
-    digits.main([str(whole)])
+    plot.main([str(whole)])
     assert (whole / "confusion.png").read_bytes() == before
     assert capsys.readouterr().out.split() == [
-        str(whole / "confusion.png"), str(whole / "mistakes.png")
+        str(whole / "curves.png"), str(whole / "confusion.png"), str(whole / "mistakes.png")
     ]  # fmt: skip
 
 

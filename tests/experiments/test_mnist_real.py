@@ -77,5 +77,5 @@ def test_a_short_run(prepared, tmp_path) -> None:
     assert run.summary()["test_accuracy"] > 0.93
     images, labels = load_images("tfds", prepared, lambda line: None).test
     large = [normalize(np.kron(255 - image, np.ones((9, 9)))) for image in images[:500]]
-    read = image.classify(run, run.config(), np.array(large)).argmax(1)
+    read = image.classify(run, np.array(large)).argmax(1)
     assert (read == labels[:500]).mean() > 0.9

@@ -136,8 +136,18 @@ def test_experiments_hold_no_recurrent_mathematics():
         assert not attributes & {"scan", "tanh", "fori_loop", "while_loop"}, path.name
 
 
-PICTURES = ["plot", "plots/curves", "plots/digits", "predict/plots", "predict/explain", "report/page",
-            "report/__main__", "memory/plots", "memory/gradient_plots", "benchmark/plots"]  # fmt: skip
+PICTURES = [
+    "plot",
+    "plots/curves",
+    "plots/digits",
+    "predict/plots",
+    "predict/explain",
+    "report/page",
+    "report/__main__",
+    "memory/plots",
+    "memory/gradient_plots",
+    "benchmark/plots",
+]
 
 
 @pytest.mark.parametrize("file", PICTURES)

@@ -15,7 +15,7 @@ from experiments.config.imdb import RECIPES
 from experiments.config.imdb import Settings as Imdb
 
 COMMANDS = [
-    "imdb", "mnist", "memory", "predict", "data", "plot", "checkpoint", "report", "mnist_plots",
+    "imdb", "mnist", "memory", "predict", "data", "plot", "checkpoint", "report",
     "export", "benchmark",
 ]  # fmt: skip
 

@@ -12,10 +12,9 @@ from tables import assert_close
 
 from experiments.config.cli import parse
 from experiments.config.imdb import Settings
-from experiments.config.settings import flatten
 from experiments.models import ensemble
 from experiments.models.bigrams import row
-from experiments.models.classifier import build
+from experiments.models.build import network
 
 
 def mix(bits):
@@ -90,6 +89,5 @@ def test_only_pairs_that_were_seen_learn():
 
 @pytest.mark.parametrize(("members", "have"), [(1, [True]), (3, [True, False, True])])
 def test_every_other_member_has_pairs(members, have):
-    settings = flatten(parse(Settings, ["--bigrams", "50", "--members", str(members)]))
-    model = build(settings, features=4, vocabulary=20, classes=1)
+    model = network(parse(Settings, ["--bigrams", "50", "--members", str(members)]), 20)
     assert [member.bigrams is not None for member in ensemble.members(model)] == have

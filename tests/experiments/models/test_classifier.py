@@ -10,6 +10,7 @@ from tables import assert_close, every_cell
 
 import jaxrnn
 from experiments.models import classifier as models
+from experiments.models import summary
 
 READOUTS = ["last", "mean", "max", "mean-max"]
 
@@ -94,9 +95,9 @@ def test_word_dropout_drops_whole_words():
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_summary_counts_what_is_there(bidirectional):
     model = classifier(jaxrnn.LSTM, layers=2, bidirectional=bidirectional)
-    rows = models.summary(model, (6,))
+    rows = summary.summary(model, (6,))
     total = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model)))
-    assert sum(row.parameters for row in rows) == models.count(model) == total
+    assert sum(row.parameters for row in rows) == summary.count(model) == total
     name = "Bidirectional LSTM(4)" if bidirectional else "LSTM(4)"
     assert [row.name for row in rows] == [
         "Embedding", name, name, "Readout: mean over time", "Dense",
@@ -108,7 +109,7 @@ def test_the_tutorials_model_has_as_many_parameters_as_there():
     model = models.Classifier(
         jaxrnn.SimpleRNN, vocabulary=10000, features=100, units=64, layers=2, rngs=nnx.Rngs(0)
     )
-    assert models.count(model) == 1_018_881
+    assert summary.count(model) == 1_018_881
 
 
 def test_a_bag_of_words_by_hand():
@@ -120,7 +121,7 @@ def test_a_bag_of_words_by_hand():
         pooled = np.maximum(mean @ hidden.kernel[...] + hidden.bias[...], 0)
         expected = pooled @ dense.kernel[...] + dense.bias[...]
         assert_close(model(ids(), LENGTHS)[b], expected, 1e-5)
-    names = [row.name for row in models.summary(model, (6,))]
+    names = [row.name for row in summary.summary(model, (6,))]
     assert names == ["Embedding", "Readout: mean over time", "Dense, ReLU", "Dense"]
     last = classifier(None, readout="last")
     embedded = last.embedding.embedding[...][ids()[0, 5]]
@@ -130,10 +131,10 @@ def test_a_bag_of_words_by_hand():
 def test_the_pooled_tutorial_has_as_many_parameters_as_there():
     """Embedding of 16, average, dense 16, dense 1: 160,289."""
     model = classifier(None, vocabulary=10000, features=16, hidden=16)
-    assert models.count(model) == 160_289
+    assert summary.count(model) == 160_289
 
 
 def test_a_model_without_vocabulary_reads_features():
     model = classifier(vocabulary=None, classes=10)
     assert model(jnp.ones((4, 6, 5)), LENGTHS).shape == (4, 10)
-    assert models.summary(model, (6, 5))[0].name == "GRU(4)"
+    assert summary.summary(model, (6, 5))[0].name == "GRU(4)"

@@ -1,5 +1,7 @@
 """Several networks side by side: each learns as if alone, and the mean answers."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,18 +10,20 @@ from flax import nnx
 from small_models import examples
 from tables import assert_close
 
-from experiments.models import classifier
+from experiments.config.settings import Model
+from experiments.models import summary
+from experiments.models.build import build as build_network
+from experiments.models.classifier import Classifier
 from experiments.models.ensemble import Ensemble
 from experiments.training.step import make_steps
 
-SETTINGS = {
-    "cell": "gru", "units": 4, "layers": 1, "bidirectional": True, "readout": "mean-max",
-    "dropout": 0.5, "word_dropout": 0.2, "hidden": 0, "seed": 3, "members": 3,
-}  # fmt: skip
+MODEL = Model(
+    "gru", 4, bidirectional=True, readout="mean-max", dropout=0.5, word_dropout=0.2, members=3
+)
 
 
 def build(**changes):
-    return classifier.build(SETTINGS | changes, features=5, vocabulary=20, classes=1)
+    return build_network(dataclasses.replace(MODEL, **changes), 3, features=5, vocabulary=20)
 
 
 def test_the_mean_of_the_members_logits_answers():
@@ -27,7 +31,7 @@ def test_the_mean_of_the_members_logits_answers():
     alone = [member(batch.inputs, batch.lengths) for member in model.members]
     assert_close(model(batch.inputs, batch.lengths), np.mean(alone, axis=0))
     assert float(np.std(alone, axis=0).min()) > 0, "the members are copies of each other"
-    assert isinstance(build(members=1), classifier.Classifier)
+    assert isinstance(build(members=1), Classifier)
 
 
 def test_each_member_learns_as_if_alone():
@@ -59,7 +63,7 @@ def test_what_is_reported_is_the_mean_answers():
 
 def test_the_table_of_layers_has_every_member():
     model = build()
-    rows = classifier.summary(model, (6,))
-    assert sum(row.parameters for row in rows) == classifier.count(model)
+    rows = summary.summary(model, (6,))
+    assert sum(row.parameters for row in rows) == summary.count(model)
     assert rows[-1].name == "Mean logit of 3"
     assert isinstance(model, Ensemble)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_a_picture_gets_a_digit_and_all_probabilities(ask, digits, tmp_path, mon
     assert (status, err) == (0, "")
     first, *rest = out.splitlines()
     run = RunDir(digits)
-    (expected,) = image.classify(run, run.config(), user_image.load(str(path))[None])
+    (expected,) = image.classify(run, user_image.load(str(path))[None])
     digit, probability = first.split()
     assert (int(digit), probability) == (expected.argmax(), f"{expected.max():.1%}")
     assert [line.split()[0] for line in rest] == list("0123456789")
@@ -105,7 +106,7 @@ def test_a_picture_gets_a_digit_and_all_probabilities(ask, digits, tmp_path, mon
 def test_images_are_classified_as_the_run_was_tested(digits) -> None:
     """Image by image, the accuracy and the loss in `summary.json`."""
     run = RunDir(digits)
-    probabilities = image.classify(run, run.config(), IMAGES.test.pixels)
+    probabilities = image.classify(run, IMAGES.test.pixels)
     summary = run.summary()
     right = probabilities.argmax(1) == IMAGES.test.labels
     assert summary["test_accuracy"] == pytest.approx(right.mean())
@@ -156,7 +157,7 @@ def test_runs_that_cannot_answer(ask, digits, tmp_path) -> None:
     Image.fromarray(IMAGES.test.pixels[0]).save(tmp_path / "digit.png")
     for change, message in [
         ({"task": "weather"}, "is a run of weather, which answers no questions"),
-        ({"settings": {}}, "config.json lacks 'pixels'"),
+        ({"settings": {}}, "config.json: the setting 'pixels' is missing"),
         ({}, "no checkpoint in"),
     ]:
         (tmp_path / "config.json").write_text(json.dumps(config | change))
@@ -166,11 +167,12 @@ def test_runs_that_cannot_answer(ask, digits, tmp_path) -> None:
 
 
 def test_another_tasks_settings_do_not_fit_a_checkpoint(digits, tmp_path) -> None:
-    run = RunDir(digits)
+    run = RunDir(shutil.copytree(digits, tmp_path / "run"))
     config = run.config()
     config["settings"]["units"] = 9
-    with pytest.raises(UserError):
-        image.classify(run, config, IMAGES.test.pixels)
+    (run.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"is expected here"):
+        image.classify(run, IMAGES.test.pixels)
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,14 @@ from experiments.data.corpus import index
 from experiments.data.image_batches import Reading
 from experiments.data.reviews import TextData
 from experiments.data.text import Vocabulary, words
-from experiments.models import classifier
 from experiments.predict import __main__ as predict
 from experiments.predict import explain, image, plots
 from experiments.predict import text as predict_text
 from experiments.predict.explain import MINUS, Rows, Words
 from experiments.runs import provenance
 from experiments.runs.checkpoint import Checkpoints
-from experiments.runs.directory import RunDir
-from experiments.runs.load import best_params
-from experiments.training.devices import ONE_DEVICE
+from experiments.runs.directory import VOCABULARY, RunDir
+from experiments.runs.load import load
 
 TEXT = "A good film; the plot was bad, but such GOOD actors!"
 IMAGES = tiny_mnist.sample(40, 20)
@@ -41,7 +39,17 @@ CLOSE = 1e-5
 
 def finished(task, settings, path) -> str:
     """The files that `predict` reads; the weights are as they were drawn, which is as good here."""
-    run, config = RunDir(path), provenance.describe(task, flatten(settings), ONE_DEVICE)
+    run, config = (
+        RunDir(path),
+        provenance.describe(
+            task=task.name,
+            title=task.title,
+            dataset=task.dataset,
+            data=task.digests,
+            settings=flatten(settings),
+            devices=["cpu: cpu"],
+        ),
+    )
     run.create(config)
     task.save(run.path)
     params = nnx.split(task.model)[1]
@@ -121,12 +129,10 @@ def ask(capsys):
     return run
 
 
-def model_of(path, **shape):
+def model_of(path):
     """The network of a run, as it answers without any of the code under test."""
-    config = RunDir(path).config()["settings"]
-    graphdef, params = nnx.split(classifier.build(config, **shape))
-    _, best = best_params(Checkpoints(RunDir(path).checkpoints), params, config, print)
-    return nnx.merge(graphdef, best)
+    trained = load(RunDir(path), print)
+    return nnx.merge(trained.graphdef, trained.params)
 
 
 # The law: the answer after k steps is that to the first k steps alone.
@@ -135,11 +141,11 @@ def model_of(path, **shape):
 @pytest.mark.parametrize("name", TEXTS)
 def test_after_k_words_the_answer_is_that_to_k_words(text_run, name, monkeypatch) -> None:
     run = RunDir(text_run(name))
-    monkeypatch.setattr(text, "_AT_ONCE", 4)  # so that there are several batches
-    found = predict_text.explain(run, run.config(), TEXT, None)
-    vocabulary = Vocabulary.load(run.path / imdb.VOCABULARY)
+    monkeypatch.setattr(predict_text, "_AT_ONCE", 4)  # so that there are several batches
+    found = predict_text.explain(run, TEXT, None)
+    vocabulary = Vocabulary.load(run.path / VOCABULARY)
     settings = run.config()["settings"]
-    model = model_of(run.path, features=3, vocabulary=vocabulary.size, classes=1)
+    model = model_of(run.path)
     assert found.words == tuple(words(TEXT))
     most, unknown = settings["max_length"], {"was", "such"}
     assert [w for w, known in zip(found.words, found.known, strict=True) if not known] == [
@@ -152,7 +158,7 @@ def test_after_k_words_the_answer_is_that_to_k_words(text_run, name, monkeypatch
         ids = ids[-most:] if settings["truncate"] == "head" else ids[:most]
         alone = model(jnp.asarray(ids[None]), jnp.array([len(ids)]))[0, 0]
         np.testing.assert_allclose(found.log_odds[k], alone, rtol=0, atol=CLOSE)
-    own = predict_text.answer(run, run.config(), TEXT, None)
+    own = predict_text.answer(run, TEXT, None)
     last = found.probabilities[-1]
     assert own.label == ("positive" if last > 0.5 else "negative")
     assert own.probability == pytest.approx(max(last, 1 - last), abs=CLOSE)
@@ -165,17 +171,17 @@ def test_after_k_words_the_answer_is_that_to_k_words(text_run, name, monkeypatch
 @pytest.mark.parametrize("name", IMAGE_RUNS)
 def test_after_k_rows_the_answer_is_that_to_k_rows(image_run, digit, name) -> None:
     run = RunDir(image_run(name))
-    found = image.explain(run, run.config(), digit)
+    found = image.explain(run, digit)
     reading = Reading(name == "permuted", 3 if name == "permuted" else None)
-    steps, features = reading.shape
+    steps, _ = reading.shape
     xs = reading(found.image[None])
-    model = model_of(run.path, features=features, vocabulary=None, classes=10)
+    model = model_of(run.path)
     assert found.probabilities.shape == (28, 10)
     for k in (1, 2, 9, 28):
         logits = model(jnp.asarray(xs[:, : k * steps // 28]), jnp.array([k * steps // 28]))
         alone = np.exp(logits[0]) / np.exp(logits[0]).sum()
         np.testing.assert_allclose(found.probabilities[k - 1], alone, rtol=0, atol=CLOSE)
-    own = image.answer(run, run.config(), digit)
+    own = image.answer(run, digit)
     np.testing.assert_allclose(found.probabilities[-1], own.probabilities, rtol=0, atol=CLOSE)
     assert (found.unit, found.in_order) == (
         ("28 pixels", False) if name == "permuted" else ("row", True)

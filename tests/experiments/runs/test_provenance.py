@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from small_run import TEXT, interrupted, runner
 
-from experiments import imdb
 from experiments.config.cli import UserError
 from experiments.predict import text
 from experiments.runs import provenance
-from experiments.runs.directory import RunDir
+from experiments.runs.directory import VOCABULARY, RunDir
 from experiments.training.task import digest
 
 
@@ -97,17 +96,17 @@ def test_checkpoints_without_a_config_are_kept(run):
     ],
 )
 def test_an_edited_config_is_not_asked(run, change, message):
-    config = edit(run, **change)
+    edit(run, **change)
     with pytest.raises(UserError, match=message):
-        text.classify(RunDir(run), config, TEXT.vocabulary, "a good film")
+        text.answer(RunDir(run), "a good film", None)
 
 
 def test_another_runs_vocabulary_is_not_asked(run):
     """As many words: every id would be another one's."""
     words = type(TEXT.vocabulary)(TEXT.vocabulary.words[::-1])
-    words.save(run / imdb.VOCABULARY)
+    words.save(run / VOCABULARY)
     with pytest.raises(UserError, match="was saved with the vocabulary data"):
-        text.answer(RunDir(run), RunDir(run).config(), "a good film", None)
+        text.answer(RunDir(run), "a good film", None)
 
 
 def test_older_runs_which_did_not_write_it_down_go_on(run):

@@ -8,10 +8,11 @@ from small_run import runner
 
 from experiments import export, imdb
 from experiments.config.cli import UserError
-from experiments.config.imdb import Settings
+from experiments.config.imdb import RECIPES, Settings
+from experiments.config.settings import flatten
 from experiments.predict import __main__ as predict
 from experiments.runs.directory import RunDir
-from experiments.runs.restore import arguments, settings_of
+from experiments.runs.restore import parse_training, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def whole(tmp_path_factory):
 HOSTILE = [
     ({"units": 10**9}, "--units is 1000000000; give a number at least 1 and at most 16384"),
     ({"units": 10**400}, "--units"),
-    ({"units": "many"}, "--units: invalid"),
+    ({"units": "many"}, "--units is 'many'; give a whole number"),
     ({"units": [4]}, "--units"),
     ({"units": {"a": 1}}, "--units"),
     ({"units": -3}, "--units is -3"),
@@ -34,13 +35,13 @@ HOSTILE = [
     ({"members": 10**6}, "--members is"),
     ({"max_length": 10**12}, "--max-length is"),
     ({"embedding": 0}, "--embedding is 0"),
-    ({"cell": "--help"}, "'--help' for argument '--cell'"),
-    ({"cell": "../../etc/passwd"}, "for argument '--cell'"),
-    ({"cell": ["lstm"]}, "for argument '--cell'"),
+    ({"cell": "--help"}, "--cell is '--help'; give one of rnn, lstm"),
+    ({"cell": "../../etc/passwd"}, "--cell is '../../etc/passwd'"),
+    ({"cell": ["lstm"]}, "--cell is ['lstm']"),
     ({"dropout": float("nan")}, "--dropout is nan"),
     ({"dropout": float("inf")}, "--dropout is inf"),
     ({"seed": -1}, "--seed is -1"),
-    ({"readout": "\x1b[2J"}, "for argument '--readout'"),
+    ({"readout": "\x1b[2J"}, "--readout is"),
     # In bounds, and nothing that fits the checkpoint: no memory is taken for it.
     ({"units": 16384, "layers": 2, "embedding": 16384}, "is expected here"),
 ]
@@ -92,12 +93,35 @@ def test_no_value_and_no_name_is_taken_for_a_flag(tmp_path):
 
 
 def test_what_a_run_wrote_comes_back(whole):
-    directory, config = RunDir(whole), RunDir(whole).config()
-    found = settings_of(directory, config, Settings)
-    assert found["units"] == 4
+    config = RunDir(whole).config()
+    fields = flatten(settings_of(RunDir(whole)))
     for name, value in config["settings"].items():
-        if value is not None and name != "run_dir":
-            assert found[name] == value
-    words = arguments(whole / "config.json", "imdb")
-    assert "--units=4" in words
-    assert not any(word.startswith("--run-dir") for word in words)
+        assert fields[name] == (None if name == "run_dir" else value)
+
+
+def test_flags_override_the_file_and_the_file_the_recipe(whole, tmp_path):
+    """A file written by hand may hold a few settings only."""
+    args = ["--config", str(whole / "config.json"), "--layers", "2"]
+    settings = parse_training(Settings, args, "imdb", RECIPES)
+    assert (settings.model.units, settings.model.layers, settings.run.run_dir) == (4, 2, None)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"task": "imdb", "settings": {"recipe": "stacked", "units": 5}})
+    )
+    settings = parse_training(
+        Settings, ["--config", str(tmp_path / "config.json")], "imdb", RECIPES
+    )
+    assert (settings.model.units, settings.model.layers, settings.text.embedding) == (5, 2, 100)
+
+
+def test_a_run_from_before_a_setting_is_one_without_it(whole, tmp_path):
+    path = shutil.copytree(whole, tmp_path / "run")
+    config = json.loads((path / "config.json").read_text())
+    for name in ("hidden", "members", "bigrams", "average", "epsilon", "label_smoothing"):
+        del config["settings"][name]
+    (path / "config.json").write_text(json.dumps(config))
+    settings = settings_of(RunDir(path))
+    assert (settings.model.members, settings.text.bigrams, settings.training.average) == (1, 0, 0)
+    del config["settings"]["units"]
+    (path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"config.json: the setting 'units' is missing"):
+        settings_of(RunDir(path))

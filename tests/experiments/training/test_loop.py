@@ -16,7 +16,7 @@ from experiments import imdb
 from experiments.config.cli import UserError, parse
 from experiments.config.imdb import Settings
 from experiments.plots import curves
-from experiments.predict import __main__ as predict
+from experiments.predict import text as predict
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
 from experiments.training.loop import Runner, Stopped
@@ -60,11 +60,10 @@ def test_the_files_of_a_run_are_the_contract(whole):
 
 def test_the_test_accuracy_is_the_best_epochs_over_every_test_text(whole):
     """Counted again text by text, through `predict`."""
-    config = RunDir(whole).config()
     right = 0
     for i, label in enumerate(TEXT.test.labels):
         text = TEXT.vocabulary.decode(TEXT.test.example(i)[1:])
-        answer = predict.classify(RunDir(whole), config, TEXT.vocabulary, text)
+        answer = predict.answer(RunDir(whole), text, None)
         right += (answer.label == "positive") == bool(label)
         assert 0.5 <= answer.probability <= 1
     summary = json.loads((whole / "summary.json").read_text())
@@ -128,8 +127,7 @@ def test_ctrl_c_keeps_what_was_trained_and_exits_130(tmp_path, capsys):
         capsys.readouterr().out
     )
     assert Checkpoints(path / "checkpoints").latest() == 1
-    text, config = "a good film", RunDir(path).config()
-    assert predict.classify(RunDir(path), config, TEXT.vocabulary, text).label
+    assert predict.answer(RunDir(path), "a good film", None).label
 
 
 def test_a_finished_run_is_not_trained_again(whole):
@@ -325,7 +323,7 @@ def test_any_name_of_a_directory_will_do(tmp_path):
     path = tmp_path / "link" / "a ü\N{GRINNING FACE}\n%20#?*'\"${x}|:,&"
     assert interrupted(path, 5, "--epochs", "2") == Stopped(5, signal.SIGTERM)
     assert runner(path, "--epochs", "2", "--resume").fit()["dataset"] == "sample"
-    assert predict.classify(RunDir(path), RunDir(path).config(), TEXT.vocabulary, "a film").label
+    assert predict.answer(RunDir(path), "a film", None).label
 
 
 @pytest.mark.parametrize("name", ["[x]", "a\\b", "\udcff", "gs:"])

@@ -1,0 +1,40 @@
+"""Train what a command has settings for: the way from parsed settings to the exit status."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from experiments.runs.directory import RunDir
+from experiments.training import compile_cache
+from experiments.training.devices import start
+from experiments.training.loop import Runner
+from experiments.training.progress import Screen
+from experiments.training.task import Settings, Task
+
+
+def train(
+    name: str,
+    settings: Settings,
+    prepare: Callable[[Callable[[str], None]], Task],
+    *,
+    after: Callable[[RunDir, Callable[[str], None]], None] | None = None,
+) -> int:
+    """Run one training; the exit status.
+
+    Args:
+        name: of the run, "imdb-gru-seed0": its directory in `runs` where none is given.
+        settings: of the command.
+        prepare: reads the data and builds the model; gets a function that tells the user.
+        after: called by the process that writes, when the run is finished.
+    """
+    directory = RunDir(settings.run.run_dir or Path("runs") / name)
+    leader = settings.hardware.process_id == 0
+    if leader:
+        directory.check(resume=settings.run.resume)
+    screen = Screen(quiet=not leader)
+    placement = start(settings.hardware, settings.training.batch_size)
+    with placement.together(), compile_cache.kept(name.partition("-")[0], settings):
+        task = prepare(screen.say)
+        status = Runner(task, settings, directory, screen, placement).main()
+        if status == 0 and leader and after is not None:
+            after(directory, screen.say)
+    return status
