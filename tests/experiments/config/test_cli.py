@@ -8,16 +8,11 @@ import time
 from typing import Annotated, Literal
 
 import pytest
-from root import ROOT
+from root import COMMANDS, ROOT
 
 from experiments.config.cli import Range, UserError, parse, run
 from experiments.config.imdb import RECIPES
 from experiments.config.imdb import Settings as Imdb
-
-COMMANDS = [
-    "imdb", "mnist", "memory", "predict", "data", "plot", "checkpoint", "report",
-    "export", "benchmark",
-]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
