@@ -65,8 +65,8 @@ def load_images(data: Data, data_dir: str | None, say: Say) -> ImageData:
     }
     try:
         array_cache.save(path, arrays)
-    except OSError as mistake:
-        say(f"the images are not kept for the next start: {path.parent}: {mistake.strerror}")
+    except UserError as error:
+        say(f"the images are not kept for the next start: {error}")
     return ImageData("mnist", train, test)
 
 

@@ -8,9 +8,8 @@ from typing import Literal, NamedTuple
 
 from experiments.config.cli import UserError
 from experiments.data import sample_reviews, token_cache
-from experiments.data.corpus import Corpus, index
 from experiments.data.source import Data, Say, obtain
-from experiments.data.text import FIRST_WORD, Vocabulary
+from experiments.data.text import FIRST_WORD, Corpus, Vocabulary, index
 from experiments.data.tfds import Prepared, read
 
 # As many as an LSTM needs to learn the grammar within ten epochs; a second to make.
@@ -61,8 +60,8 @@ def _tokens(prepared: Prepared, say: Say) -> token_cache.Tokens:
     tokens = index(train, test)
     try:
         token_cache.save(path, tokens)
-    except OSError as mistake:
-        say(f"the words are not kept for the next start: {path.parent}: {mistake.strerror}")
+    except UserError as error:
+        say(f"the words are not kept for the next start: {error}")
     return tokens
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.corpus import Corpus
-from experiments.data.text import TOKENIZER, Vocabulary
+from experiments.data.text import TOKENIZER, Corpus, Vocabulary
 from experiments.storage import array_cache
 
 # To be raised when the arrays below change.
@@ -46,7 +45,7 @@ def load(path: Path) -> Tokens | None:
 
 
 def save(path: Path, tokens: Tokens) -> None:
-    """Write the tokens; `OSError` where that cannot be done, and then nothing is left behind."""
+    """Write the tokens; `UserError` where that cannot be done, and then nothing is left."""
     train, test, vocabulary = tokens
     arrays = {
         f"{split}_{field}": getattr(corpus, field)

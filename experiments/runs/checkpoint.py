@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from experiments.config.cli import UserError
 from experiments.storage import verified_arrays
+from experiments.storage.files import sync
 from experiments.storage.verified_arrays import DamagedError, PyTree
 
 STEP = re.compile(r"(0|[1-9][0-9]*)(?:-([1-9][0-9]*))?")  # 1200; 1200-1 when saved once more
@@ -87,7 +88,7 @@ class Checkpoints:
             self._sweep()
             verified_arrays.write(partial, arrays, {"step": step, "score": score, "meta": meta})
             os.rename(partial, self._target(step))
-            verified_arrays.sync(self.directory)
+            sync(self.directory)
         except TypeError:
             raise  # not a fault of the disk: a leaf or `meta` that cannot be written
         except Exception as error:

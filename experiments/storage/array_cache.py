@@ -8,11 +8,12 @@ it again.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from experiments.storage.files import replacing, writing
 
 
 def cache_path(name: str, *made_by: object) -> Path:
@@ -38,13 +39,9 @@ def load(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write the arrays; `OSError` where that cannot be done, and then nothing is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-        try:
-            np.savez(file, **arrays)
-            file.flush()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    """Write the arrays; `UserError` where that cannot be done, and then nothing is left."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, shared=True) as partial, partial.open("wb") as file:
+        os.chmod(partial, 0o600)  # what is read as if it were one's own is for nobody else to write
+        np.savez(file, **arrays)

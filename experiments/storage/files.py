@@ -1,24 +1,61 @@
-"""Write a text file whole: beside its place, then renamed into it. It is there or it is not."""
+"""Writes a file whole: beside its place, then renamed into it, so that it is there or it is not."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.config.cli import UserError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path`; what stood there stays if this fails.
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into the `UserError` that `path` cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Another path to write to; the file there then takes the place of `path`, on the disk itself.
+
+    What stood at `path` stays if this fails, and nothing else is left.
+
+    Args:
+        path: the file to replace.
+        shared: whether other processes may write it too, each then beside the others. If not, a
+            kill leaves at most one unfinished file, which the next try replaces.
 
     Raises:
         UserError: the disk is full, or the directory cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid() if shared else ''}partial")
+    with writing(path):
+        try:
+            yield partial
+            sync(partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file at `path`, or raise `UserError` and leave it as it was."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` by one in UTF-8, or raise `UserError` and leave it as it was."""
+    write_bytes(path, text.encode())
+
+
+def sync(path: Path) -> None:
+    """Have the system put a file, or a directory's list of names, on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written ({error.strerror})") from error
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.config.cli import UserError
+from experiments.storage.files import sync
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -157,15 +158,6 @@ def names(tree: PyTree) -> dict[str, Any]:
     if len(named) < len(leaves):
         raise TypeError("two leaves have the same name when their keys are joined by '/'")
     return named
-
-
-def sync(path: Path) -> None:
-    """Have the system put a file or a directory's list of names on the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
+from experiments.config.cli import UserError
 from experiments.config.settings import flatten, shown
 from experiments.runs.environment import processor, versions
 from experiments.storage import array_cache
@@ -56,7 +57,7 @@ def kept(task: str, settings: Any) -> Iterator[None]:
             yield
         finally:
             if directory is not None:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, UserError):
                     _pack(path, directory, before)
 
 

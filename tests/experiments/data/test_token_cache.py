@@ -8,7 +8,7 @@ import pytest
 
 from experiments.config.cli import UserError
 from experiments.data import text, token_cache
-from experiments.data.corpus import index
+from experiments.data.text import index
 from experiments.data.tfds import data_root
 
 
@@ -73,7 +73,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, tokens, monkeypatch) -> Non
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="No space left"):
         token_cache.save(tmp_path / "imdb.npz", tokens)
     assert list(tmp_path.iterdir()) == []
 
@@ -102,7 +102,7 @@ def test_without_a_home_nothing_is_kept(monkeypatch, tokens) -> None:
     monkeypatch.setattr(Path, "expanduser", _no_home)
     path = token_cache.cache_path("imdb", "x")
     assert token_cache.load(path) is None
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(UserError, match="Not a directory"):
         token_cache.save(path, tokens)
     with pytest.raises(UserError, match=r"there is no home directory .*; give --data-dir"):
         data_root("~/x")
