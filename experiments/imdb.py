@@ -16,9 +16,6 @@ from experiments.config.imdb import RECIPES, Settings
 from experiments.runs.restore import parse_training
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from experiments.data.corpus import Corpus
     from experiments.data.reviews import TextData
     from experiments.training.task import Task
 
@@ -41,8 +38,9 @@ def main(args: list[str] | None = None) -> int:
 
 def task(settings: Settings, data: "TextData") -> "Task":
     """The reviews cut into batches, and the network that reads them."""
+    from experiments.data.batch import Batches
     from experiments.data.shuffling import split_validation
-    from experiments.data.text_batches import Batches, best_boundaries
+    from experiments.data.text_batches import PaddedTexts
     from experiments.models.build import network
     from experiments.runs.directory import VOCABULARY
     from experiments.training.task import Task, digest
@@ -50,22 +48,17 @@ def task(settings: Settings, data: "TextData") -> "Task":
     text, training = settings.text, settings.training
     count = len(data.train.labels)
     rows, held_out = split_validation(count, text.validation_fraction, training.seed)
+    texts = PaddedTexts(data.train, text.max_length, text.truncate)
     # The same padded lengths in all parts, because each is compiled.
-    boundaries = best_boundaries(data.train.lengths, text.max_length)
-
-    def batches(corpus: "Corpus", rows: "np.ndarray | None" = None) -> Batches:
-        return Batches(
-            corpus, rows, training.batch_size, text.max_length, text.truncate, boundaries
-        )
-
+    tests = PaddedTexts(data.test, text.max_length, text.truncate, texts.boundaries)
     return Task(
         name="imdb",
         title="IMDB sentiment",
         dataset=data.dataset,
         model=network(settings, data.vocabulary.size),
-        train=batches(data.train, rows),
-        validation=batches(data.train, held_out),
-        test=batches(data.test),
+        train=Batches(texts, rows, training.batch_size),
+        validation=Batches(texts, held_out, training.batch_size),
+        test=Batches(tests, None, training.batch_size),
         inputs=(text.max_length,),
         save=lambda run_dir: data.vocabulary.save(run_dir / VOCABULARY),
         digests={

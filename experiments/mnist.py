@@ -53,7 +53,8 @@ def main(args: list[str] | None = None) -> int:
 
 def task(settings: Settings, data: "ImageData") -> "Task":
     """The images cut into batches, and the network that reads them."""
-    from experiments.data.image_batches import ImageBatches
+    from experiments.data.batch import Batches
+    from experiments.data.image_batches import ImageSequences
     from experiments.data.shuffling import split_validation
     from experiments.models.build import network, reading
     from experiments.training.task import Task, digest
@@ -61,16 +62,17 @@ def task(settings: Settings, data: "ImageData") -> "Task":
     image, training = settings.image, settings.training
     count = min(image.examples, len(data.train.labels))
     rows, held_out = split_validation(count, image.validation_fraction, training.seed)
-    how = training.batch_size, reading(settings)
+    how = reading(settings)
+    images = ImageSequences(data.train, how, image.shift)
     return Task(
         name="mnist",
         title=f"{'MNIST' if data.dataset == 'mnist' else 'Font digits'}, {variant(settings)}",
         dataset=data.dataset,
         model=network(settings, None),
-        train=ImageBatches(data.train, rows, *how, image.shift),
-        validation=ImageBatches(data.train, held_out, *how),
-        test=ImageBatches(data.test, None, *how),
-        inputs=reading(settings).shape,
+        train=Batches(images, rows, training.batch_size),
+        validation=Batches(images, held_out, training.batch_size),
+        test=Batches(ImageSequences(data.test, how), None, training.batch_size),
+        inputs=how.shape,
         save=lambda run_dir: None,
         digests={"training": digest(*data.train), "test": digest(*data.test)},
     )

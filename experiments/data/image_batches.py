@@ -1,7 +1,7 @@
-"""Batches of images as sequences, each a pure function of (seed, epoch, step).
+"""Reads images as sequences, in batches.
 
 An image is read line by line, as 28 steps of 28 pixels, or pixel by pixel, as 784 steps of 1, and
-then in an order of one's own where there is a permutation:
+then in another order where there is a permutation:
 
     xs[t] = pixels[t, :] / 255                      rows, D = 28
     xs[t] = pixels.reshape(784)[order[t]] / 255     pixels, D = 1
@@ -9,49 +9,24 @@ then in an order of one's own where there is a permutation:
 Training images may be moved first, each by a random number of pixels down and across.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.data.batch import Plan
 from experiments.data.images import SIDE, Images
-from experiments.data.shuffling import FILLER, cut, generator, permutation, rows_to_use, uniform
+from experiments.data.shuffling import FILLER, cut, generator, permutation, uniform
 
 # Which word of the key the generator gets, out of reach of any epoch and of the split.
 _ORDER = 2**64 - 2
 
 
-class ImageBatch(NamedTuple):
-    """`B` images as sequences of one length.
-
-    Fields:
-      inputs: float32 [B, T, D] in [0, 1].
-      lengths: int32 [B], T, but 0 on rows that only fill the last batch.
-      labels: int32 [B], 0 on those rows.
-      weights: float32 [B], 0 on those rows and 1 elsewhere.
-      rows: int64 [B], the image's number; `FILLER` on those rows.
-    """
-
-    inputs: np.ndarray
-    lengths: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-    rows: np.ndarray
-
-
-class Plan(NamedTuple):
-    """An epoch: which images stand in which batch, int64 [steps, B], and where [steps, B, 2]."""
-
-    rows: np.ndarray
-    moves: np.ndarray
-
-
 class Reading(NamedTuple):
     """How an image becomes a sequence.
 
-    Fields:
-      pixels: pixel by pixel, instead of line by line.
-      permute: the seed of a fixed permutation of the 784 pixels, which needs `pixels`; or None.
+    Attributes:
+        pixels: pixel by pixel, instead of line by line.
+        permute: the seed of a fixed permutation of the 784 pixels, which needs `pixels`; or None.
     """
 
     pixels: bool = False
@@ -78,75 +53,38 @@ class Reading(NamedTuple):
         return flat.reshape(len(images), *self.shape) * np.float32(1 / 255)
 
 
-class ImageBatches:
-    """The batches of some images.
+class ImageSequences:
+    """Images read as sequences.
 
     Args:
-      images: all of them.
-      rows: int [n], the images to use, e.g. from `split_validation`; None for all.
-      batch_size: images per batch; the last batch is filled with rows of weight 0.
-      reading: how an image becomes a sequence.
-      shift: `train` moves each image by up to so many pixels up or down, left or right.
+        images: all of them.
+        reading: how an image becomes a sequence.
+        shift: training moves each image by up to so many pixels up or down, left or right.
 
     Raises:
-      ValueError: no rows, a row outside the images, a size below 1, or a shift below 0.
+        ValueError: a shift below 0.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        rows: np.ndarray | None,
-        batch_size: int,
-        reading: Reading,
-        shift: int = 0,
-    ) -> None:
-        self._rows = rows_to_use(rows, len(images.labels), batch_size)
+    def __init__(self, images: Images, reading: Reading, shift: int = 0) -> None:
         if shift < 0:
             raise ValueError(f"shift is {shift}; give at least 0")
-        self.images, self.batch_size, self.reading = images, batch_size, reading
-        self.shift = shift
-        self._last: tuple[tuple[int, int], Plan] | None = None
+        self.labels, self.reading, self.shift = images.labels, reading, shift
+        self._pixels = images.pixels
 
-    @property
-    def examples(self) -> int:
-        """Number of images."""
-        return len(self._rows)
+    def plan(self, rows: np.ndarray, batch_size: int, random: np.random.Philox | None) -> Plan:
+        """The rows as they come, and how far [steps, B, 2] each image is moved."""
+        batches = cut(rows, batch_size)
+        if random is None:
+            return Plan(batches, np.zeros((*batches.shape, 2), np.int64))
+        moves = uniform(random, 2 * batches.size) * (2 * self.shift + 1)
+        return Plan(batches, moves.astype(np.int64).reshape(*batches.shape, 2) - self.shift)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches, the filled one included."""
-        return -(-len(self._rows) // self.batch_size)
-
-    def train(self, seed: int, epoch: int, step: int) -> ImageBatch:
-        """Batch `step` of an epoch, 0 <= step < steps_per_epoch."""
-        # A plan costs as much as several batches; the loop asks for one epoch at a time.
-        if self._last is None or self._last[0] != (seed, epoch):
-            self._last = (seed, epoch), self._plan(generator(seed, epoch))
-        if not 0 <= step < self.steps_per_epoch:
-            raise ValueError(f"step is {step}; an epoch has {self.steps_per_epoch}")
-        plan = self._last[1]
-        return self._gather(plan.rows[step], plan.moves[step])
-
-    def evaluation(self) -> Iterator[ImageBatch]:
-        """Every image once, in the order of the rows and where it stands."""
-        for rows in cut(self._rows, self.batch_size):
-            yield self._gather(rows, None)
-
-    def _plan(self, source: np.random.Philox) -> Plan:
-        rows = cut(self._rows[permutation(source, len(self._rows))], self.batch_size)
-        moves = uniform(source, 2 * rows.size) * (2 * self.shift + 1)
-        return Plan(rows, moves.astype(np.int64).reshape(*rows.shape, 2) - self.shift)
-
-    def _gather(self, rows: np.ndarray, moves: np.ndarray | None) -> ImageBatch:
+    def read(self, rows: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels float32 [B, T, D] in [0, 1], moved by `detail`; and the lengths T, int32 [B]."""
         real = rows != FILLER
-        images = np.where(real[:, None, None], self.images.pixels[rows], 0)
-        return ImageBatch(
-            inputs=self.reading(images if moves is None else moved(images, moves)),
-            lengths=np.where(real, np.int32(self.reading.shape[0]), np.int32(0)),
-            labels=np.where(real, self.images.labels[rows], np.int32(0)),
-            weights=real.astype(np.float32),
-            rows=rows,
-        )
+        images = np.where(real[:, None, None], self._pixels[rows], 0)
+        lengths = np.where(real, np.int32(self.reading.shape[0]), np.int32(0))
+        return self.reading(moved(images, detail)), lengths
 
 
 def moved(images: np.ndarray, moves: np.ndarray) -> np.ndarray:

@@ -48,20 +48,6 @@ def split_validation(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np
     return np.sort(shuffled[held:]), np.sort(shuffled[:held])
 
 
-def rows_to_use(rows: np.ndarray | None, n: int, batch_size: int) -> np.ndarray:
-    """The rows to use out of `n` examples, int64; all where None.
-
-    Raises:
-      ValueError: there are none, one is none of the examples, or `batch_size` is below 1.
-    """
-    rows = np.arange(n) if rows is None else np.asarray(rows, np.int64)
-    if not rows.size or rows.min() < 0 or rows.max() >= n:
-        raise ValueError(f"rows are {rows}; give numbers from 0 to {n - 1}, at least one")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; give at least 1")
-    return rows
-
-
 def cut(rows: np.ndarray, batch_size: int) -> np.ndarray:
     """Ordered rows cut into batches, int64 [steps, batch_size]; the last one is filled up."""
     steps = -(-len(rows) // batch_size)

@@ -1,24 +1,30 @@
-"""Words and ids: what counts as a word, and the vocabulary that numbers them.
+"""Turns texts into ids: what counts as a word, the vocabulary that numbers words, and the corpus.
 
 Ids are those of Keras's IMDB: 0 padding, 1 start, 2 unknown, words from 3 on, the most frequent
 first. A text is
 
     START, id(w_1), ..., id(w_n)        with id(w) = UNKNOWN where w has no number.
+
+A corpus is built once from its texts and cut to any vocabulary size afterwards: words are numbered
+by frequency, so a smaller vocabulary only turns the ids from `size` on into `UNKNOWN`.
 """
 
 import hashlib
 import os
 import re
-import tempfile
 import unicodedata
-from collections.abc import Iterable
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.config.cli import UserError
+from experiments.storage.files import write_text
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
 SPECIAL = {START: "<start>", UNKNOWN: "<unknown>"}
@@ -75,7 +81,7 @@ class Vocabulary:
         """The vocabulary of the most frequent words that has at most `size` ids.
 
         Raises:
-          ValueError: `size` leaves room for no word.
+            ValueError: `size` leaves room for no word.
         """
         if size <= FIRST_WORD:
             raise ValueError(f"vocabulary is {size}; give at least {FIRST_WORD + 1}")
@@ -90,7 +96,7 @@ class Vocabulary:
         """The words of the ids, with `<start>` and `<unknown>` shown and padding left out.
 
         Raises:
-          ValueError: an id is negative or not below `size`.
+            ValueError: an id is negative or not below `size`.
         """
         shown = []
         for id_ in map(int, ids):
@@ -104,26 +110,16 @@ class Vocabulary:
         """Write `vocabulary.txt`: a first line with count and digest, then one word per line.
 
         Raises:
-          UserError: the file cannot be written.
+            UserError: the file cannot be written.
         """
-        path, text = Path(path), _lines(self.words)
-        try:
-            # Written aside and renamed: whoever opens `path` sees all of it or none.
-            with tempfile.NamedTemporaryFile(
-                "w", dir=path.parent, prefix=path.name, encoding="utf-8", newline="", delete=False
-            ) as file:
-                file.write(f"{_header(self.words)}\n{text}")
-            os.chmod(file.name, 0o644)  # a temporary file is private; this one is to be read
-            os.replace(file.name, path)
-        except OSError as mistake:
-            raise UserError(f"{path} cannot be written: {mistake.strerror}") from None
+        write_text(Path(path), f"{_header(self.words)}\n{_lines(self.words)}")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Vocabulary":
         """Read what `save` wrote.
 
         Raises:
-          UserError: the file is missing, cannot be read, or is not what was written.
+            UserError: the file is missing, cannot be read, or is not what was written.
         """
         try:
             header, _, text = Path(path).read_bytes().decode("utf-8").partition("\n")
@@ -133,10 +129,88 @@ class Vocabulary:
             ) from None
         except UnicodeDecodeError:
             header, text = "", ""
-        found = tuple(text.split("\n")[:-1])
-        if header != _header(found) or text != _lines(found):
+        rows = tuple(text.split("\n")[:-1])
+        if header != _header(rows) or text != _lines(rows):
             raise UserError(f"{path} is damaged; take it from a copy of the run, or train again")
-        return cls(found)
+        return cls(rows)
+
+
+class Corpus(NamedTuple):
+    """Many texts as ids; text `i` is `tokens[offsets[i] : offsets[i + 1]]`, `START` first.
+
+    Attributes:
+        tokens: int32, all texts one after the other.
+        offsets: int64 [n + 1], from 0 to `len(tokens)`.
+        labels: int32 [n].
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of ids of each example, `START` included, int64 [n]."""
+        return np.diff(self.offsets)
+
+    def example(self, i: int) -> np.ndarray:
+        """The ids of example `i`, a view."""
+        return self.tokens[self.offsets[i] : self.offsets[i + 1]]
+
+    def limit(self, size: int) -> "Corpus":
+        """The same texts in a vocabulary of `size` ids: others become `UNKNOWN`."""
+        known = self.tokens < size
+        return self._replace(tokens=np.where(known, self.tokens, np.int32(UNKNOWN)))
+
+
+def index(
+    train: tuple[Iterable[str], Sequence[int]], test: tuple[Iterable[str], Sequence[int]]
+) -> tuple[Corpus, Corpus, Vocabulary]:
+    """Number all words of the training texts and write both splits in these numbers.
+
+    Words are counted in the training texts only: what a model may know of the test texts is
+    nothing. Words of equal count stand in alphabetical order, so the numbers do not depend on
+    the order of the texts.
+
+    Args:
+        train: texts and their labels.
+        test: the same for the other split; words that only occur here become `UNKNOWN`.
+
+    Returns:
+        `(train, test, vocabulary)` with the vocabulary of every training word.
+    """
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__  # a new word gets the next number
+    flat, offsets = _flatten([numbers[word] for word in words(text)] for text in train[0])
+    known = list(numbers)
+    flat_test, offsets_test = _flatten([numbers[word] for word in words(text)] for text in test[0])
+
+    counts = np.bincount(flat, minlength=len(known))
+    order = sorted(range(len(known)), key=lambda k: (-counts[k], known[k]))
+    ids = np.full(len(numbers), UNKNOWN, np.int32)
+    ids[order] = np.arange(FIRST_WORD, FIRST_WORD + len(order), dtype=np.int32)
+    return (
+        _with_starts(ids[flat], offsets, train[1]),
+        _with_starts(ids[flat_test], offsets_test, test[1]),
+        Vocabulary(tuple(known[k] for k in order)),
+    )
+
+
+def _flatten(texts: Iterable[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """All numbers one after the other (int32), and where each text begins and ends."""
+    flat, lengths = array("i"), [0]
+    for numbers in texts:
+        flat.extend(numbers)
+        lengths.append(len(numbers))
+    return np.frombuffer(flat, np.int32), np.cumsum(lengths, dtype=np.int64)
+
+
+def _with_starts(ids: np.ndarray, offsets: np.ndarray, labels: Sequence[int]) -> Corpus:
+    """Put `START` before every text."""
+    if len(labels) != len(offsets) - 1:
+        raise ValueError(f"there are {len(offsets) - 1} texts and {len(labels)} labels")
+    tokens = np.insert(ids, offsets[:-1], np.int32(START))
+    return Corpus(tokens, offsets + np.arange(len(offsets)), np.asarray(labels, np.int32))
 
 
 def _lines(rows: tuple[str, ...]) -> str:

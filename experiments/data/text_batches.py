@@ -1,63 +1,26 @@
-"""Batches of similar length, each a pure function of (seed, epoch, step).
+"""Reads texts in batches of similar length, so that little of a batch is padding.
 
-An epoch permutes the examples, sorts them (stably) into a few length buckets, cuts them into
-batches and permutes the batches:
+An epoch sorts its shuffled texts (stably) into a few buckets by length, cuts them into batches and
+permutes the batches:
 
-    shuffled = permutation(seed, epoch)
-    sorted   = shuffled, by bucket of its length; ties stay shuffled
-    batch k  = sorted[k*B : (k+1)*B], padded to the largest bucket in it
-    step s   = batch order[s], order another permutation from the same generator
+    sorted  = shuffled, by bucket of its length; ties stay shuffled
+    batch k = sorted[k*B : (k+1)*B], padded to the largest bucket in it
+    step s  = batch order[s], order another permutation from the same generator
 
-So nothing is lost or seen twice, a run can start again at any step, and the few padded lengths
-are the only shapes that a compiled step meets.
+The few padded lengths are the only shapes that a compiled step meets.
 """
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from experiments.data.corpus import Corpus
-from experiments.data.shuffling import (
-    FILLER,
-    cut,
-    generator,
-    permutation,
-    rows_to_use,
-    split_validation,
-)
-from experiments.data.text import PADDING
-
-__all__ = ["FILLER", "Batch", "Batches", "best_boundaries", "split_validation"]
+from experiments.data.batch import Plan
+from experiments.data.shuffling import FILLER, cut, permutation
+from experiments.data.text import PADDING, Corpus
 
 # Each shape compiles once. Of all steps of 20,000 IMDB reviews at max_length 500, B = 128, six
 # shapes waste 13.6% on padding; four 18.5%, eight 11.1%, a single one 56%.
 SHAPES = 6
-
-
-class Batch(NamedTuple):
-    """`B` examples padded behind to `L` steps.
-
-    Fields:
-      tokens: int32 [B, L], `PADDING` from each length on.
-      lengths: int32 [B], 0 on rows that only fill the last batch.
-      labels: int32 [B], 0 on those rows.
-      weights: float32 [B], 0 on those rows and 1 elsewhere.
-      rows: int64 [B], the example's number in the corpus; `FILLER` on those rows.
-    """
-
-    tokens: np.ndarray
-    lengths: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-    rows: np.ndarray
-
-
-class Plan(NamedTuple):
-    """Which examples stand in which batch: rows int64 [steps, B], padded lengths int64 [steps]."""
-
-    rows: np.ndarray
-    lengths: np.ndarray
 
 
 def best_boundaries(lengths: np.ndarray, max_length: int, shapes: int = SHAPES) -> tuple[int, ...]:
@@ -72,7 +35,7 @@ def best_boundaries(lengths: np.ndarray, max_length: int, shapes: int = SHAPES) 
     texts than these have a place too.
 
     Raises:
-      ValueError: `max_length` or `shapes` is below 1.
+        ValueError: `max_length` or `shapes` is below 1.
     """
     if max_length < 1 or shapes < 1:
         raise ValueError(f"max_length is {max_length} and shapes {shapes}; give at least 1")
@@ -98,105 +61,62 @@ def best_boundaries(lengths: np.ndarray, max_length: int, shapes: int = SHAPES) 
     return tuple(sorted(boundaries - {0}))
 
 
-class Batches:
-    """The batches of some examples of a corpus.
+class PaddedTexts:
+    """The texts of a corpus, each padded at its end to one of a few lengths.
 
     Args:
-      corpus: the texts.
-      rows: int [n], the examples to use, e.g. from `split_validation`; None for all.
-      batch_size: examples per batch; the last batch is filled with rows of weight 0.
-      max_length: longer texts are cut.
-      truncate: `head` cuts the head off and keeps the end, `tail` cuts the tail off.
-      boundaries: the padded lengths, the last one `max_length`. Default: `best_boundaries` of the
-        whole corpus, hence the same shapes for the training and the validation part of one
-        corpus. Hand one's `boundaries` to the other to share shapes between two corpora.
+        corpus: the texts.
+        max_length: longer texts are cut.
+        truncate: `head` cuts the head off and keeps the end, `tail` cuts the tail off.
+        boundaries: the padded lengths, the last one `max_length`. Default: `best_boundaries` of
+            the corpus. Give two corpora the same to share compiled shapes.
 
     Raises:
-      ValueError: no rows, a row outside the corpus, a size below 1, or bad boundaries.
+        ValueError: a size below 1, or bad boundaries.
     """
 
     def __init__(
         self,
         corpus: Corpus,
-        rows: np.ndarray | None,
-        batch_size: int,
         max_length: int,
         truncate: Literal["head", "tail"] = "head",
         boundaries: tuple[int, ...] | None = None,
     ) -> None:
-        self._rows = rows_to_use(rows, len(corpus.labels), batch_size)
         if truncate not in ("head", "tail"):
             raise ValueError(f"truncate is {truncate!r}; give 'head' or 'tail'")
         if boundaries is None:
             boundaries = best_boundaries(corpus.lengths, max_length)
         if boundaries != tuple(sorted(set(boundaries))) or boundaries[-1:] != (max_length,):
             raise ValueError(f"boundaries are {boundaries}; let them rise to {max_length}")
-        self.corpus, self.batch_size, self.boundaries = corpus, batch_size, boundaries
+        self.labels, self.boundaries = corpus.labels, boundaries
         # Something to look up even where all texts are empty.
         self._tokens = corpus.tokens if corpus.tokens.size else np.zeros(1, np.int32)
         self._lengths = np.minimum(corpus.lengths, max_length)
-        cut = corpus.lengths - self._lengths if truncate == "head" else 0
-        self._starts = corpus.offsets[:-1] + cut
-        self._bucket = np.searchsorted(boundaries, self._lengths).astype(np.uint16)
-        self._last: tuple[tuple[int, int], Plan] | None = None
+        missing = corpus.lengths - self._lengths if truncate == "head" else 0
+        self._starts = corpus.offsets[:-1] + missing
+        self._buckets = np.searchsorted(boundaries, self._lengths).astype(np.uint16)
 
-    @property
-    def examples(self) -> int:
-        """Number of examples."""
-        return len(self._rows)
+    def plan(self, rows: np.ndarray, batch_size: int, random: np.random.Philox | None) -> Plan:
+        """Batches of similar length, and the length [steps] that each is padded to.
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches, the filled one included."""
-        return -(-len(self._rows) // self.batch_size)
-
-    def epoch_plan(self, seed: int, epoch: int) -> Plan:
-        """All batches of an epoch in their order, a pure function of `(seed, epoch)`.
-
-        Raises:
-          ValueError: `seed` or `epoch` is negative, or does not fit into 64 bits.
+        A batch that spans buckets gets the larger length; without `random`, rows are sorted by
+        length itself.
         """
-        # The plan costs as much as several batches; the loop asks for one epoch at a time.
-        if self._last is not None and self._last[0] == (seed, epoch):
-            return self._last[1]
-        source = generator(seed, epoch)
-        rows = self._rows[permutation(source, len(self._rows))]
-        plan = self._cut(rows[np.argsort(self._bucket[rows], kind="stable")])
-        order = permutation(source, self.steps_per_epoch)
-        plan = Plan(plan.rows[order], plan.lengths[order])
-        self._last = (seed, epoch), plan
-        return plan
-
-    def train(self, seed: int, epoch: int, step: int) -> Batch:
-        """Batch `step` of an epoch, 0 <= step < steps_per_epoch."""
-        plan = self.epoch_plan(seed, epoch)
-        if not 0 <= step < self.steps_per_epoch:
-            raise ValueError(f"step is {step}; an epoch has {self.steps_per_epoch}")
-        return self._gather(plan.rows[step], int(plan.lengths[step]))
-
-    def evaluation(self) -> Iterator[Batch]:
-        """Every example once, sorted by length, always in the same order."""
-        plan = self._cut(self._rows[np.argsort(self._lengths[self._rows], kind="stable")])
-        for rows, length in zip(plan.rows, plan.lengths, strict=True):
-            yield self._gather(rows, int(length))
-
-    def _cut(self, rows: np.ndarray) -> Plan:
-        """Cut ordered rows into batches; one that spans buckets gets the larger length."""
-        filled = cut(rows, self.batch_size)
+        key = self._lengths if random is None else self._buckets
+        batches = cut(rows[np.argsort(key[rows], kind="stable")], batch_size)
         # A filler never asks for more than its neighbours have.
-        bucket = np.where(filled == FILLER, 0, self._bucket[filled])
-        return Plan(filled, np.array(self.boundaries)[bucket.max(1)])
+        buckets = np.where(batches == FILLER, 0, self._buckets[batches]).max(1)
+        plan = Plan(batches, np.array(self.boundaries)[buckets])
+        if random is None:
+            return plan
+        order = permutation(random, len(batches))
+        return Plan(plan.rows[order], plan.details[order])
 
-    def _gather(self, rows: np.ndarray, length: int) -> Batch:
-        real = rows != FILLER
-        lengths = np.where(real, self._lengths[rows], 0)
-        at = np.arange(length)
-        # Clipped: behind the last text nothing is there to read; the mask drops it anyway.
+    def read(self, rows: np.ndarray, detail: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids int32 [B, detail], `PADDING` from each length on; and the lengths, int32 [B]."""
+        lengths = np.where(rows == FILLER, 0, self._lengths[rows])
+        at = np.arange(detail)
+        # Clipped: beyond the last text nothing is there to read; the mask drops it anyway.
         tokens = self._tokens.take(self._starts[rows][:, None] + at, mode="clip")
-        return Batch(
-            tokens=np.where(at < lengths[:, None], tokens, np.int32(PADDING)),
-            lengths=lengths.astype(np.int32),
-            labels=np.where(real, self.corpus.labels[rows], np.int32(0)),
-            weights=real.astype(np.float32),
-            rows=rows,
-        )
+        inputs = np.where(at < lengths[:, None], tokens, np.int32(PADDING))
+        return inputs, lengths.astype(np.int32)

@@ -16,7 +16,7 @@ from flax import nnx
 
 import jaxrnn
 from experiments.config.cli import UserError
-from experiments.data.corpus import Corpus
+from experiments.data.text import Corpus
 from experiments.models.classifier import Classifier
 from experiments.training.step import cross_entropy
 from jaxrnn import diagnose

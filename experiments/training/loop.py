@@ -16,6 +16,7 @@ from flax import nnx
 
 from experiments.config.cli import UserError
 from experiments.config.settings import flatten, shown
+from experiments.data.batch import Batches
 from experiments.models import summary
 from experiments.plots import curves
 from experiments.runs import provenance
@@ -27,7 +28,6 @@ from experiments.training.nonfinite import Seen, Watch
 from experiments.training.progress import Bar, Screen
 from experiments.training.signals import watch
 from experiments.training.step import (
-    Examples,
     Steps,
     Totals,
     TrainState,
@@ -35,7 +35,7 @@ from experiments.training.step import (
     make_schedule,
     make_steps,
 )
-from experiments.training.task import Part, Settings, Task
+from experiments.training.task import Settings, Task
 
 
 class Stopped(NamedTuple):
@@ -192,7 +192,7 @@ class Runner:
                 bar.update(self._epoch_name(epoch), first, steps_per_epoch, numbers=["compiling"])
                 for n in range(first, steps_per_epoch):
                     batch = self.task.train.train(self.training.seed, epoch, n)
-                    state, report = self.steps.train(state, Examples(*batch[:4]))
+                    state, report = self.steps.train(state, batch.examples)
                     # The numbers of the step before, while this one is being computed.
                     self._show(bar, epoch, n, late, time.perf_counter() - begun)
                     late = Seen(epoch * steps_per_epoch + n + 1, batch.rows, report)
@@ -259,11 +259,11 @@ class Runner:
             curves.draw(self.directory.path)
         return result
 
-    def evaluate(self, params: Any, part: Part) -> tuple[float, float]:
+    def evaluate(self, params: Any, part: Batches) -> tuple[float, float]:
         """Mean loss in nats and accuracy over every example of a part."""
         sums = Totals.zeros()
         for batch in part.evaluation():
-            found = self.steps.evaluate(params, Examples(*batch[:4]))
+            found = self.steps.evaluate(params, batch.examples)
             sums = jax.tree.map(lambda a, b: a + b, sums, found)
         return sums.means()
 

@@ -9,24 +9,9 @@ import numpy as np
 import optax
 from flax import nnx
 
+from experiments.data.batch import Examples
 from experiments.training.devices import ONE_DEVICE, Placement
 from jaxrnn import parallel
-
-
-class Examples(NamedTuple):
-    """What a step is fed with.
-
-    Attributes:
-        inputs: ids [B, T] or features [B, T, D].
-        lengths: int32 [B], the valid steps.
-        labels: int32 [B].
-        weights: float32 [B], 0 on rows that only fill the batch.
-    """
-
-    inputs: Any
-    lengths: Any
-    labels: Any
-    weights: Any
 
 
 class Totals(NamedTuple):

@@ -1,33 +1,16 @@
 """Declare what a loop is given to learn: the contract between a command and the training loop."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from experiments.config.settings import Hardware, Model, Run, Training
+from experiments.data.batch import Batches
 from experiments.models.classifier import Classifier
 from experiments.models.ensemble import Ensemble
-
-
-class Part(Protocol):
-    """One part of the data, cut into batches whose first four fields are those of `Examples`."""
-
-    @property
-    def examples(self) -> int:
-        """How many there are."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many batches."""
-
-    def train(self, seed: int, epoch: int, step: int) -> Any:
-        """A batch, as a function of these three."""
-
-    def evaluation(self) -> Iterator[Any]:
-        """All batches, in one order."""
 
 
 class Task(NamedTuple):
@@ -48,9 +31,9 @@ class Task(NamedTuple):
     title: str
     dataset: str
     model: Classifier | Ensemble
-    train: Part
-    validation: Part
-    test: Part
+    train: Batches
+    validation: Batches
+    test: Batches
     inputs: tuple[int, ...]
     save: Callable[[Path], None]
     digests: Mapping[str, str]

@@ -60,7 +60,7 @@ def test_permuting_means_pixels() -> None:
         task = mnist.task(settings_of("--units", "2", *args), TINY)
         assert task.title == f"Font digits, {title}"
         batch = task.train.train(0, 0, 0)
-        assert batch.inputs.shape[1:] == task.inputs == shape
+        assert batch.examples.inputs.shape[1:] == task.inputs == shape
         assert task.model.recurrent.weights.get_value()[0][0].wx.shape[0] == shape[1]
 
 
@@ -75,7 +75,13 @@ def test_the_parts_are_apart_and_only_training_images_are_moved() -> None:
     ]
     assert not parts[0] & parts[1]
     assert parts[0] | parts[1] == set(range(150))
-    assert [part.shift for part in (task.train, task.validation, task.test)] == [2, 0, 0]
+    whole = {"train": TINY.train, "validation": TINY.train, "test": TINY.test}
+    for name, images in whole.items():
+        for batch in getattr(task, name).evaluation():
+            real = batch.rows >= 0
+            pixels = images.pixels[batch.rows[real]] / np.float32(255)
+            np.testing.assert_allclose(batch.examples.inputs[real], pixels, rtol=1e-6)
+    assert task.train.source.shift == 2
 
 
 def test_the_defaults_are_the_tutorials_model() -> None:

@@ -5,8 +5,8 @@ import numpy as np
 from flax import nnx
 
 import jaxrnn
+from experiments.data.batch import Examples
 from experiments.models.classifier import Classifier
-from experiments.training.step import Examples
 
 LENGTHS = jnp.array([6, 1, 4, 0], jnp.int32)
 

@@ -9,8 +9,8 @@ import numpy as np
 from experiments import imdb
 from experiments.config.cli import parse
 from experiments.config.imdb import Settings
-from experiments.data.corpus import index
 from experiments.data.reviews import TextData
+from experiments.data.text import index
 from experiments.runs.directory import RunDir
 from experiments.training.loop import Runner
 from experiments.training.progress import Screen

@@ -10,9 +10,10 @@ from flax import nnx
 
 import jaxrnn
 from experiments.benchmark.peers import jitted
+from experiments.data.batch import Examples
 from experiments.models import classifier
 from experiments.training import runtime
-from experiments.training.step import Examples, make_optimizer, make_schedule, make_steps
+from experiments.training.step import make_optimizer, make_schedule, make_steps
 
 
 def prepare(threads: int) -> bool:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.data.corpus import index
-from experiments.data.text import FIRST_WORD, START, UNKNOWN, Vocabulary, words
+from experiments.data.text import FIRST_WORD, START, UNKNOWN, Vocabulary, index, words
 
 texts = st.lists(st.text("abcd' .", max_size=12), max_size=8)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from experiments.config.cli import UserError
 from experiments.data import images, prepare, source, tfds
-from experiments.data.image_batches import ImageBatch, ImageBatches, Reading, moved
+from experiments.data.batch import Batch, Batches
+from experiments.data.image_batches import ImageSequences, Reading, moved
 from experiments.data.images import Images, as_text, load_images
 from experiments.data.prepare import UnavailableError
 from experiments.data.sample_digits import draw
@@ -212,18 +213,22 @@ def test_lines_pixels_and_permuted_pixels() -> None:
 # Batches.
 
 
-def of(rows: int | list[int] | None, size: int, shift: int = 0) -> ImageBatches:
+def of(rows: int | list[int] | None, size: int, shift: int = 0) -> Batches:
     rows = np.arange(rows) if isinstance(rows, int) else rows
-    return ImageBatches(GREYS, rows, size, Reading(), shift)
+    return Batches(ImageSequences(GREYS, Reading(), shift), rows, size)
 
 
-def check(batch: ImageBatch, size: int) -> list[int]:
+def same_batch(a: Batch, b: Batch) -> bool:
+    pairs = zip((*a.examples, a.rows), (*b.examples, b.rows), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
+
+
+def check(batch: Batch, size: int) -> list[int]:
     """A batch equals its images one by one; the numbers of these."""
-    assert [field.dtype for field in batch] == [
-        np.float32, np.int32, np.int32, np.float32, np.int64
-    ]  # fmt: skip
-    assert batch.inputs.shape == (size, 28, 28)
-    for xs, length, label, weight, row in zip(*batch, strict=True):
+    dtypes = [field.dtype for field in (*batch.examples, batch.rows)]
+    assert dtypes == [np.float32, np.int32, np.int32, np.float32, np.int64]
+    assert batch.examples.inputs.shape == (size, 28, 28)
+    for xs, length, label, weight, row in zip(*batch.examples, batch.rows, strict=True):
         if row == FILLER:
             assert (xs.any(), length, label, weight) == (False, 0, 0, 0)
         else:
@@ -254,7 +259,7 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step() -> None:
     straight = {which: ones.train(*which) for which in asked}
     for which in reversed(asked):
         again = others.train(*which)
-        assert all(np.array_equal(a, b) for a, b in zip(straight[which], again, strict=True))
+        assert same_batch(straight[which], again)
     orders = {tuple(straight[which].rows.tolist()) for which in asked}
     assert len(orders) == len(asked)
 
@@ -278,7 +283,7 @@ def test_restarted_in_every_process_at_every_step(rows, share, seed, epoch, proc
         kept += [row for batch in whole for row in batch.rows[own].tolist() if row != FILLER]
         for start in range(len(whole)):
             again = of(rows, size, shift=2).train(seed, epoch, start)
-            assert all(np.array_equal(a, b) for a, b in zip(again, whole[start], strict=True))
+            assert same_batch(again, whole[start])
     assert sorted(kept) == sorted(rows)
 
 
@@ -299,13 +304,14 @@ def test_images_are_moved_as_a_loop_moves_them() -> None:
 def test_training_moves_images_and_evaluation_does_not() -> None:
     dot = np.zeros((200, 28, 28), np.uint8)
     dot[:, 10, 10] = 255
-    batches = ImageBatches(Images(dot, np.zeros(200, np.int32)), None, 200, Reading(), 2)
-    _, down, across = np.nonzero(batches.train(0, 0, 0).inputs)
+    images = ImageSequences(Images(dot, np.zeros(200, np.int32)), Reading(), 2)
+    batches = Batches(images, None, 200)
+    _, down, across = np.nonzero(batches.train(0, 0, 0).examples.inputs)
     places = list(zip(down.tolist(), across.tolist(), strict=True))
     assert len(places) == 200
     assert set(places) == {(i, j) for i in range(8, 13) for j in range(8, 13)}
     (batch,) = batches.evaluation()
-    np.testing.assert_array_equal(batch.inputs * 255, dot)
+    np.testing.assert_array_equal(batch.examples.inputs * 255, dot)
 
 
 @pytest.mark.parametrize(
@@ -314,13 +320,13 @@ def test_training_moves_images_and_evaluation_does_not() -> None:
         ({"rows": np.array([], int)}, "rows are"),
         ({"rows": np.array([40])}, "from 0 to 39"),
         ({"rows": np.array([-1])}, "from 0 to 39"),
-        ({"batch_size": 0}, "batch_size is 0"),
+        ({"size": 0}, "batch_size is 0"),
         ({"shift": -1}, "shift is -1"),
     ],
 )
 def test_mistakes(change, message) -> None:
-    usual = {"images": GREYS, "rows": None, "batch_size": 4, "reading": Reading()}
+    usual = {"rows": None, "size": 4, "shift": 0}
     with pytest.raises(ValueError, match=message):
-        ImageBatches(**(usual | change))
+        of(**(usual | change))
     with pytest.raises(ValueError, match="step is 10; an epoch has 10"):
         of(40, 4).train(0, 0, 10)

@@ -14,9 +14,11 @@ from root import ROOT
 
 from experiments.config.cli import UserError
 from experiments.data import prepare, reviews, source, tfds
+from experiments.data.batch import Batches
 from experiments.data.prepare import UnavailableError
 from experiments.data.reviews import SAMPLE_TEST, SAMPLE_TRAIN, load_text
-from experiments.data.text_batches import Batches, split_validation
+from experiments.data.shuffling import split_validation
+from experiments.data.text_batches import PaddedTexts
 
 TRAIN = [("The film is good. Good!<br />", 1), ("The film isn't good", 0), ("the end", 0)]
 TEST = [("A good end", 1), ("", 0)]
@@ -224,11 +226,11 @@ def test_real_words_are_in_the_order_of_keras(real) -> None:
 def test_real_padding_is_little(real) -> None:
     corpus = real[0].train
     rows, _ = split_validation(len(corpus.labels), 0.2, 0)
-    batcher = Batches(corpus, rows, 128, 500)
-    plan = batcher.epoch_plan(0, 0)
+    batcher = Batches(PaddedTexts(corpus, 500), rows, 128)
+    plan = batcher.plan(0, 0)
     steps = np.minimum(corpus.lengths[rows], 500).sum()
-    assert 1 - steps / (128 * plan.lengths.sum()) < 0.15
-    assert len(set(plan.lengths.tolist())) <= 6
+    assert 1 - steps / (128 * plan.details.sum()) < 0.15
+    assert len(set(plan.details.tolist())) <= 6
 
 
 def command(*args: str, **env: str) -> subprocess.CompletedProcess[str]:

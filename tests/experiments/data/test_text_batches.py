@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.data.corpus import Corpus
-from experiments.data.text_batches import FILLER, Batch, Batches, best_boundaries, split_validation
+from experiments.data.batch import Batch, Batches
+from experiments.data.shuffling import FILLER, split_validation
+from experiments.data.text import Corpus
+from experiments.data.text_batches import PaddedTexts, best_boundaries
 from jaxrnn import parallel
 
 GOLDEN_0 = [[7, 1, 5], [0, 2, 4], [3, 6, -1]]
@@ -24,6 +26,10 @@ def corpus_of(lengths: list[int]) -> Corpus:
     return Corpus(tokens, offsets, (np.arange(len(lengths)) % 7).astype(np.int32))
 
 
+def batches_of(corpus, rows, size, max_length, truncate="head", boundaries=None) -> Batches:
+    return Batches(PaddedTexts(corpus, max_length, truncate, boundaries), rows, size)
+
+
 @st.composite
 def batchers(draw) -> Batches:
     lengths = draw(st.lists(st.integers(0, 12), min_size=1, max_size=40))
@@ -32,18 +38,17 @@ def batchers(draw) -> Batches:
     max_length = draw(st.integers(1, 14))
     inner = draw(st.none() | st.sets(st.integers(1, max_length)))
     boundaries = None if inner is None else tuple(sorted(inner | {max_length}))
-    return Batches(
-        corpus,
-        None if rows is None else np.array(rows),
-        draw(st.integers(1, 9)),
-        max_length,
-        draw(st.sampled_from(["head", "tail"])),
-        boundaries,
-    )
+    texts = PaddedTexts(corpus, max_length, draw(st.sampled_from(["head", "tail"])), boundaries)
+    return Batches(texts, None if rows is None else np.array(rows), draw(st.integers(1, 9)))
 
 
 def wanted(batcher: Batches) -> list[int]:
-    return sorted(batcher._rows.tolist())
+    return sorted(batcher.rows.tolist())
+
+
+def same(a: Batch, b: Batch) -> bool:
+    pairs = zip((*a.examples, a.rows), (*b.examples, b.rows), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
 
 
 def seen(batches: list[Batch]) -> list[int]:
@@ -52,10 +57,10 @@ def seen(batches: list[Batch]) -> list[int]:
 
 def check(batch: Batch, corpus: Corpus, batch_size: int, max_length: int, truncate: str) -> None:
     """A batch equals its texts cut and padded one by one."""
-    assert batch.tokens.shape[0] == batch_size
-    dtypes = [field.dtype for field in batch]
+    assert batch.examples.inputs.shape[0] == batch_size
+    dtypes = [field.dtype for field in (*batch.examples, batch.rows)]
     assert dtypes == [np.int32, np.int32, np.int32, np.float32, np.int64]
-    for tokens, length, label, weight, row in zip(*batch, strict=True):
+    for tokens, length, label, weight, row in zip(*batch.examples, batch.rows, strict=True):
         text = corpus.tokens[corpus.offsets[row] : corpus.offsets[row + 1]].tolist()
         if row == FILLER:
             text, expected = [], (0, 0)
@@ -71,8 +76,9 @@ def check(batch: Batch, corpus: Corpus, batch_size: int, max_length: int, trunca
 def test_an_epoch_is_a_permutation(batcher: Batches, seed: int, epoch: int) -> None:
     batches = [batcher.train(seed, epoch, step) for step in range(batcher.steps_per_epoch)]
     assert seen(batches) == wanted(batcher)
-    assert batcher.examples == len(wanted(batcher)) == sum(batch.weights.sum() for batch in batches)
-    assert {batch.tokens.shape[1] for batch in batches} <= set(batcher.boundaries)
+    weight = sum(batch.examples.weights.sum() for batch in batches)
+    assert batcher.examples == len(wanted(batcher)) == weight
+    assert {batch.examples.inputs.shape[1] for batch in batches} <= set(batcher.source.boundaries)
 
 
 @settings(max_examples=30, deadline=None)
@@ -80,15 +86,14 @@ def test_an_epoch_is_a_permutation(batcher: Batches, seed: int, epoch: int) -> N
 def test_every_process_has_its_rows_and_all_have_all(batcher, seed, epoch, processes) -> None:
     """Each makes the whole batch and keeps its own rows of it (`parallel.shard`)."""
     size = batcher.batch_size * processes
-    of = batcher.corpus, batcher._rows, size, batcher.boundaries[-1]
-    each = [Batches(*of, boundaries=batcher.boundaries) for _ in range(processes)]
+    each = [Batches(batcher.source, batcher.rows, size) for _ in range(processes)]
     mesh, kept = parallel.mesh(processes), []
     for step in range(each[0].steps_per_epoch):
         made = [one.train(seed, epoch, step) for one in each]
         for process, batch in enumerate(made):
-            placed = parallel.shard(batch.lengths, mesh).addressable_shards[process]
+            placed = parallel.shard(batch.examples.lengths, mesh).addressable_shards[process]
             rows = batch.rows[placed.index[0]]
-            np.testing.assert_array_equal(placed.data, batch.lengths[placed.index[0]])
+            np.testing.assert_array_equal(placed.data, batch.examples.lengths[placed.index[0]])
             assert len(rows) == batcher.batch_size
             kept += [row for row in rows.tolist() if row != FILLER]
     assert sorted(kept) == wanted(batcher)
@@ -97,10 +102,9 @@ def test_every_process_has_its_rows_and_all_have_all(batcher, seed, epoch, proce
 @settings(max_examples=60, deadline=None)
 @given(batchers(), st.integers(0, 2**64 - 1), st.integers(0, 10**6))
 def test_restarted_at_every_step_it_gives_the_same_rest(batcher, seed, epoch) -> None:
-    of = batcher.corpus, batcher._rows, batcher.batch_size, batcher.boundaries[-1]
     straight = [batcher.train(seed, epoch, step) for step in range(batcher.steps_per_epoch)]
     for start in range(batcher.steps_per_epoch):
-        again = Batches(*of, boundaries=batcher.boundaries)
+        again = Batches(batcher.source, batcher.rows, batcher.batch_size)
         for step in range(start, batcher.steps_per_epoch):
             np.testing.assert_array_equal(again.train(seed, epoch, step).rows, straight[step].rows)
 
@@ -112,7 +116,7 @@ def test_evaluation_counts_every_example_once(batcher: Batches) -> None:
     assert len(batches) == batcher.steps_per_epoch
     again = list(batcher.evaluation())
     for a, b in zip(batches, again, strict=True):
-        np.testing.assert_array_equal(a.tokens, b.tokens)
+        np.testing.assert_array_equal(a.examples.inputs, b.examples.inputs)
         np.testing.assert_array_equal(a.rows, b.rows)
 
 
@@ -127,7 +131,7 @@ def test_a_batch_is_its_texts(
     lengths: list[int], batch_size: int, max_length: int, truncate
 ) -> None:
     corpus = corpus_of(lengths)
-    batcher = Batches(corpus, None, batch_size, max_length, truncate)
+    batcher = batches_of(corpus, None, batch_size, max_length, truncate)
     trained = [batcher.train(3, 1, step) for step in range(batcher.steps_per_epoch)]
     for batch in [*trained, *batcher.evaluation()]:
         check(batch, corpus, batch_size, max_length, truncate)
@@ -142,44 +146,37 @@ def test_a_batch_is_a_function_of_seed_epoch_step(batcher: Batches, data) -> Non
     first: dict[tuple[int, int, int], Batch] = {}
     for key in data.draw(st.lists(asked, min_size=2, max_size=12)):
         batch = batcher.train(*key)
-        for old, new in zip(first.setdefault(key, batch), batch, strict=True):
-            np.testing.assert_array_equal(old, new)
-    fresh = Batches(
-        batcher.corpus,
-        batcher._rows,
-        batcher.batch_size,
-        batcher.boundaries[-1],
-        boundaries=batcher.boundaries,
-    )
+        assert same(first.setdefault(key, batch), batch)
+    fresh = Batches(batcher.source, batcher.rows, batcher.batch_size)
     for key, batch in first.items():
         np.testing.assert_array_equal(fresh.train(*key).rows, batch.rows)
 
 
 def test_the_stream_is_fixed_for_ever() -> None:
     # A run that is resumed under another NumPy has to meet the same batches.
-    batcher = Batches(corpus_of([3, 9, 1, 7, 2, 8, 5, 4]), None, 3, 8, boundaries=(4, 8))
-    assert batcher.epoch_plan(0, 0).rows.tolist() == GOLDEN_0
-    assert batcher.epoch_plan(7, 2).rows.tolist() == GOLDEN_7
+    batcher = batches_of(corpus_of([3, 9, 1, 7, 2, 8, 5, 4]), None, 3, 8, boundaries=(4, 8))
+    assert batcher.plan(0, 0).rows.tolist() == GOLDEN_0
+    assert batcher.plan(7, 2).rows.tolist() == GOLDEN_7
     assert split_validation(8, 0.25, 1)[1].tolist() == GOLDEN_SPLIT
 
 
 def test_epochs_and_seeds_differ_in_order_and_company() -> None:
     lengths = np.random.default_rng(0).integers(1, 60, 500)
-    batcher = Batches(corpus_of(lengths.tolist()), None, 16, 50)
-    plans = [batcher.epoch_plan(seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    batcher = batches_of(corpus_of(lengths.tolist()), None, 16, 50)
+    plans = [batcher.plan(seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
     for a, b in itertools.combinations(plans, 2):
         assert (a.rows != b.rows).mean() > 0.9
         companies = [{frozenset(batch) for batch in plan.rows.tolist()} for plan in (a, b)]
         assert len(companies[0] & companies[1]) == 0
     # Short batches do not all come first.
-    assert np.any(np.diff(plans[0].lengths) < 0)
-    assert np.any(np.diff(plans[0].lengths) > 0)
+    assert np.any(np.diff(plans[0].details) < 0)
+    assert np.any(np.diff(plans[0].details) > 0)
 
 
 def test_shuffling_is_fair() -> None:
     # Each of 6 examples in each of 6 places: 1000 +- 29 times of 6000.
-    batcher = Batches(corpus_of([5] * 6), None, 1, 5)
-    orders = np.stack([batcher.epoch_plan(0, epoch).rows[:, 0] for epoch in range(6000)])
+    batcher = batches_of(corpus_of([5] * 6), None, 1, 5)
+    orders = np.stack([batcher.plan(0, epoch).rows[:, 0] for epoch in range(6000)])
     counts = np.stack([(orders == row).sum(0) for row in range(6)])
     assert abs(counts - 1000).max() < 5 * 29
 
@@ -202,16 +199,16 @@ def test_boundaries_waste_the_least(lengths: list[int], max_length: int, shapes:
 
 def test_batches_are_of_similar_length() -> None:
     lengths = np.random.default_rng(0).lognormal(5, 0.6, 20_000).astype(int) + 1
-    batcher = Batches(corpus_of(lengths.tolist()), None, 128, 500)
-    plan = batcher.epoch_plan(0, 0)
-    waste = 1 - np.minimum(lengths, 500).sum() / (128 * plan.lengths.sum())
+    batcher = batches_of(corpus_of(lengths.tolist()), None, 128, 500)
+    plan = batcher.plan(0, 0)
+    waste = 1 - np.minimum(lengths, 500).sum() / (128 * plan.details.sum())
     assert waste < 0.18  # one shape: 0.67
-    assert len(set(plan.lengths.tolist())) <= 6
+    assert len(set(plan.details.tolist())) <= 6
 
 
 def test_a_batch_takes_less_than_a_millisecond() -> None:
-    batcher = Batches(corpus_of([500] * 5000), None, 128, 500)
-    batcher.epoch_plan(0, 0)
+    batcher = batches_of(corpus_of([500] * 5000), None, 128, 500)
+    batcher.plan(0, 0)
     times = []
     for step in range(batcher.steps_per_epoch):
         start = time.perf_counter()
@@ -244,19 +241,19 @@ def test_split_depends_on_the_seed() -> None:
 def test_mistakes_name_the_numbers() -> None:
     corpus = corpus_of([3, 4])
     with pytest.raises(ValueError, match="rows are"):
-        Batches(corpus, np.array([2]), 1, 5)
+        batches_of(corpus, np.array([2]), 1, 5)
     with pytest.raises(ValueError, match="rows are"):
-        Batches(corpus, np.array([], int), 1, 5)
+        batches_of(corpus, np.array([], int), 1, 5)
     with pytest.raises(ValueError, match="batch_size is 0"):
-        Batches(corpus, None, 0, 5)
+        batches_of(corpus, None, 0, 5)
     with pytest.raises(ValueError, match="max_length is 0"):
-        Batches(corpus, None, 1, 0)
+        batches_of(corpus, None, 1, 0)
     with pytest.raises(ValueError, match="truncate is 'middle'"):
-        Batches(corpus, None, 1, 5, "middle")  # type: ignore[arg-type]
+        batches_of(corpus, None, 1, 5, "middle")  # type: ignore[arg-type]
     for boundaries in ((2, 4), (4, 2, 5), ()):
         with pytest.raises(ValueError, match="boundaries are"):
-            Batches(corpus, None, 1, 5, boundaries=boundaries)
-    batcher = Batches(corpus, None, 1, 5)
+            batches_of(corpus, None, 1, 5, boundaries=boundaries)
+    batcher = batches_of(corpus, None, 1, 5)
     with pytest.raises(ValueError, match="step is 2; an epoch has 2"):
         batcher.train(0, 0, 2)
     with pytest.raises(ValueError, match="seed is -1"):

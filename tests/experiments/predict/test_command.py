@@ -13,8 +13,8 @@ from PIL import Image
 from experiments import imdb, mnist
 from experiments.config import cli
 from experiments.config.cli import UserError, parse
-from experiments.data.corpus import index
 from experiments.data.reviews import TextData
+from experiments.data.text import index
 from experiments.predict import __main__ as predict
 from experiments.predict import image, text, user_image
 from experiments.runs.directory import RunDir

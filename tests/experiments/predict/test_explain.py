@@ -16,10 +16,9 @@ from experiments import imdb, mnist
 from experiments.config import cli
 from experiments.config.cli import parse
 from experiments.config.settings import flatten
-from experiments.data.corpus import index
 from experiments.data.image_batches import Reading
 from experiments.data.reviews import TextData
-from experiments.data.text import Vocabulary, words
+from experiments.data.text import Vocabulary, index, words
 from experiments.predict import __main__ as predict
 from experiments.predict import explain, image, plots
 from experiments.predict import text as predict_text

@@ -24,13 +24,14 @@ from experiments import imdb
 from experiments.config.cli import UserError, parse
 from experiments.config.imdb import Settings
 from experiments.config.settings import Hardware
+from experiments.data.batch import Examples
 from experiments.models import classifier
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
 from experiments.training.devices import ONE_DEVICE, Placement, check, start
 from experiments.training.loop import Runner, Stopped
 from experiments.training.progress import Screen
-from experiments.training.step import Examples, make_optimizer, make_steps
+from experiments.training.step import make_optimizer, make_steps
 from jaxrnn import parallel
 
 PLACES = {
@@ -63,8 +64,8 @@ def fifty_steps(hardware):
     for n in range(50):
         # 120 texts: every eighth batch is half empty.
         batch = task.train.train(0, *divmod(n, task.train.steps_per_epoch))
-        state, sums = steps.train(state, Examples(*batch[:4]))
-    seen = steps.evaluate(state.evaluated, Examples(*batch[:4]))
+        state, sums = steps.train(state, batch.examples)
+    seen = steps.evaluate(state.evaluated, batch.examples)
     return jax.tree.map(np.asarray, (state, sums, seen))
 
 

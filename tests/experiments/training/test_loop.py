@@ -212,7 +212,9 @@ def poison(run, steps):
         made.append(which)
         batch = make(*which)
         bad = len(made) in steps
-        return batch._replace(weights=np.full_like(batch.weights, np.inf)) if bad else batch
+        weights = np.full_like(batch.examples.weights, np.inf)
+        bad_batch = batch._replace(examples=batch.examples._replace(weights=weights))
+        return bad_batch if bad else batch
 
     run.task.train.train = train
     return made
