@@ -1,4 +1,4 @@
-"""A finished run's best model as files that other programs read, without this project.
+"""Export a finished run's best model as files that other programs read without this project.
 
     python -m experiments.export RUN            write RUN/export/
     python -m experiments.export RUN --check    read it back and compare it with the checkpoint
@@ -158,9 +158,9 @@ def foreign_calls(module: str) -> list[str]:
     program's choice: it is the one operation that could execute what somebody sent.
     """
     named = re.findall(r"custom_call *@([\w.]+)|call_target_name = \"([^\"]*)\"", module)
-    found = {name or other for name, other in named} - {"shape_assertion"}
+    calls = {name or other for name, other in named} - {"shape_assertion"}
     unnamed = module.count("custom_call") - len(named)
-    return sorted(found) + ["something without a name"] * (unnamed > 0)
+    return sorted(calls) + ["something without a name"] * (unnamed > 0)
 
 
 def check(directory: RunDir) -> float:
@@ -169,27 +169,25 @@ def check(directory: RunDir) -> float:
 
     from experiments.storage import verified_arrays
 
-    answer, card = load(directory.path / "export")
+    target = directory.path / "export"
+    answer, card = load(target)
     model, inputs, step = _model(directory)
-    if (held := card.get("step")) != step:
+    if card.get("step") != step:
         raise UserError(
-            f"{directory.path / 'export'} holds step {held}; the best one is {step} now: "
-            "export it again"
+            f"{target} holds step {card.get('step')}; the best one is {step} now: export it again"
         )
     lengths = np.arange(len(inputs), dtype=np.int32) % (inputs.shape[1] + 1)
     expected = np.asarray(model(inputs, lengths))
     try:
-        found = np.asarray(answer(inputs, lengths))
+        logits = np.asarray(answer(inputs, lengths))
     except Exception as error:
+        raise UserError(f"{target} cannot be run ({verified_arrays.line(error)})") from None
+    if logits.shape != expected.shape or not np.isfinite(logits).all():
         raise UserError(
-            f"{directory.path / 'export'} cannot be run ({verified_arrays.line(error)})"
-        ) from None
-    if found.shape != expected.shape or not np.isfinite(found).all():
-        raise UserError(
-            f"{directory.path / 'export'} answers {found.shape} numbers, finite ones: "
-            f"{np.isfinite(found).all()}; {expected.shape} are expected: export it again"
+            f"{target} answers {logits.shape} numbers, finite ones: {np.isfinite(logits).all()}; "
+            f"{expected.shape} are expected: export it again"
         )
-    return float(np.max(np.abs(found - expected)))
+    return float(np.max(np.abs(logits - expected)))
 
 
 def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
@@ -215,9 +213,9 @@ def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
     return model, inputs, trained.step
 
 
-def _form(of: Any) -> dict[str, Any]:
-    shape = [d if isinstance(d, int) else str(d) for d in of.shape]
-    return {"dtype": str(of.dtype), "shape": shape}
+def _form(array: Any) -> dict[str, Any]:
+    shape = [size if isinstance(size, int) else str(size) for size in array.shape]
+    return {"dtype": str(array.dtype), "shape": shape}
 
 
 def _replace(target: Path, files: dict[str, bytes]) -> None:

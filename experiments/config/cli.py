@@ -115,15 +115,15 @@ def parse(
 
     tyro draws a box of several lines around a mistake; its text is put on one line here.
     """
-    said = io.StringIO()
+    complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(complaint):
             base: dict[str, Any] = {} if default is None else {"default": default}
             parsed = tyro.cli(settings, args=args, prog=prog, description=None, **base)
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(_one_line(said.getvalue())) from None
+        raise UserError(_one_line(complaint.getvalue())) from None
     check_ranges(parsed)
     return parsed
 

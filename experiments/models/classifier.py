@@ -1,4 +1,4 @@
-"""Sequence classifiers: embed -> recurrent layers -> read out over time -> dense to logits.
+"""Classify sequences: embed -> recurrent layers -> read out over time -> dense to logits.
 
 The modules are Flax NNX; the recurrent computation is `jaxrnn`'s. Whether dropout acts is decided
 by the call: with a key it does, without one it does not.
@@ -48,7 +48,7 @@ class Recurrent(nnx.Module):
         key: jax.Array | None = None,
         axis_name: str | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Run over the valid steps; outputs behind a sequence's length are zero."""
+        """Run over the valid steps; outputs past a sequence's length are zero."""
         states, hs = jaxrnn.unroll_stack(
             self.cell,
             self.weights.get_value(),
@@ -118,7 +118,7 @@ class Classifier(nnx.Module):
         dropout masks are then those of the whole batch.
         """
         drop = functools.partial(_dropout, axis_name=axis_name)
-        words, features, between, behind = (
+        words, features, between, readout = (
             (None,) * 4 if key is None else tuple(jax.random.split(key, 4))
         )
         xs = inputs if self.embedding is None else self.embed(inputs, words, axis_name)
@@ -132,7 +132,7 @@ class Classifier(nnx.Module):
         pooled = read_out(self.readout, last, hs, lengths)
         if self.hidden is not None:
             pooled = jax.nn.relu(self.hidden(pooled))
-        return self.dense(drop(behind, self.dropout, pooled, pooled.shape))
+        return self.dense(drop(readout, self.dropout, pooled, pooled.shape))
 
     def embed(
         self, ids: jax.Array, key: jax.Array | None = None, axis_name: str | None = None
@@ -157,7 +157,7 @@ def read_out(how: Readout, last: jax.Array, hs: jax.Array, lengths: jax.Array) -
     Args:
         how: `mean-max` gives [B, 2 F], the others [B, F].
         last: the last valid states [B, F].
-        hs: outputs [B, T, F], zero behind the lengths.
+        hs: outputs [B, T, F], zero past the lengths.
         lengths: valid steps, int32 [B].
     """
     if how == "last":

@@ -1,4 +1,4 @@
-"""Several networks trained side by side, which answer together."""
+"""Train several networks side by side, and let them answer together."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,11 +27,11 @@ class Ensemble(nnx.Module):
         axis_name: str | None = None,
     ) -> jax.Array:
         """Logits [N, B, C] with a key, [B, C] without one."""
-        of, count = (inputs, lengths), len(self.members)
+        batch, count = (inputs, lengths), len(self.members)
         if key is None:
-            return jnp.stack([member(*of, None, axis_name) for member in self.members]).mean(0)
+            return jnp.stack([member(*batch, None, axis_name) for member in self.members]).mean(0)
         keys = jax.random.split(key, count)
-        return jnp.stack([self.members[n](*of, keys[n], axis_name) for n in range(count)])
+        return jnp.stack([self.members[n](*batch, keys[n], axis_name) for n in range(count)])
 
 
 def members(model: Any) -> list[Any]:

@@ -73,14 +73,14 @@ def main(args: list[str] | None = None) -> None:
             raise UserError(f"{directory.path} is a run of {other}, which answers no questions")
 
 
-def _show(found: "Words | Rows", config: dict[str, Any], to: Path) -> None:
+def _show(answers: "Words | Rows", config: dict[str, Any], to: Path) -> None:
     from experiments.predict import explain, plots
 
-    if isinstance(found, explain.Words):
-        explain.say_words(found)
+    if isinstance(answers, explain.Words):
+        explain.say_words(answers)
     else:
-        explain.say_rows(found)
-    plots.draw(found, config, to)
+        explain.say_rows(answers)
+    plots.draw(answers, config, to)
     print(f"picture: {to}")
 
 

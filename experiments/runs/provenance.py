@@ -107,9 +107,9 @@ def check_sealed(meta: Mapping[str, Any], known: Mapping[str, Any], where: Path)
             continue
         for name in was.keys() & now.keys() - FREE:
             if was[name] != now[name]:
-                of = flag(name) if part == "settings" else f"the {name} data"
+                what = flag(name) if part == "settings" else f"the {name} data"
                 raise UserError(
-                    f"{where} was saved with {of} {was[name]}, and the run has {now[name]}: one of "
+                    f"{where} was saved with {what} {was[name]}, and the run has {now[name]}: one of "
                     "them is of another run, or was edited; put back what belongs together"
                 )
     was, now = sealed.get("dataset"), known.get("dataset", sealed.get("dataset"))

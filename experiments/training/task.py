@@ -41,11 +41,11 @@ class Task(NamedTuple):
 
 def digest(*arrays: np.ndarray) -> str:
     """SHA-256 of arrays, in their order. 48 MB, all of IMDB's reviews, take 0.04 s."""
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for array in arrays:
-        found.update(f"{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+        hashed.update(f"{array.dtype}{array.shape}".encode())
+        hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()
 
 
 class Settings(Protocol):
