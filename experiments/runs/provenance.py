@@ -109,8 +109,8 @@ def check_sealed(meta: Mapping[str, Any], known: Mapping[str, Any], where: Path)
             if was[name] != now[name]:
                 what = flag(name) if part == "settings" else f"the {name} data"
                 raise UserError(
-                    f"{where} was saved with {what} {was[name]}, and the run has {now[name]}: one of "
-                    "them is of another run, or was edited; put back what belongs together"
+                    f"{where} was saved with {what} {was[name]}, and the run has {now[name]}: "
+                    "one of them is of another run, or was edited; put back what belongs together"
                 )
     was, now = sealed.get("dataset"), known.get("dataset", sealed.get("dataset"))
     if was != now:

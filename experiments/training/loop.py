@@ -1,4 +1,4 @@
-"""The loop: steps, evaluation, progress, early stopping, saving. The only clock is here.
+"""Train, evaluate, save and stop: the loop of every training. The only clock is here.
 
 A run is a function of its settings: batch n is a function of (seed, epoch, step), the dropout
 key of (seed, step), and everything that the loop itself remembers stands in the checkpoint. So a
@@ -100,8 +100,8 @@ class Runner:
         with contextlib.ExitStack() as held, jax.debug_nans(self.run.debug_nans):
             try:
                 return self._fit(held)
-            except FloatingPointError as found:
-                raise UserError(f"--debug-nans: {str(found).splitlines()[0]}") from found
+            except FloatingPointError as nan:
+                raise UserError(f"--debug-nans: {str(nan).splitlines()[0]}") from nan
 
     def _fit(self, held: contextlib.ExitStack) -> dict[str, Any] | Stopped:
         config = provenance.describe(
@@ -183,56 +183,75 @@ class Runner:
         return step
 
     def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
-        steps_per_epoch = self.task.train.steps_per_epoch
-        with watch() as came, self.screen.bar() as bar:
-            while (epoch := len(self.rows)) < self.training.epochs and not self._is_patience_out():
-                begun, saved = time.perf_counter() - seconds, time.perf_counter()
-                late: Seen | None = None
-                first = int(state.step) - epoch * steps_per_epoch
-                bar.update(self._epoch_name(epoch), first, steps_per_epoch, numbers=["compiling"])
-                for n in range(first, steps_per_epoch):
-                    batch = self.task.train.train(self.training.seed, epoch, n)
-                    state, report = self.steps.train(state, batch.examples)
-                    # The numbers of the step before, while this one is being computed.
-                    self._show(bar, epoch, n, late, time.perf_counter() - begun)
-                    late = Seen(epoch * steps_per_epoch + n + 1, batch.rows, report)
-                    waited = (time.perf_counter() - saved) / 60
-                    every = self.run.checkpoint_steps
-                    due = every is not None and (n + 1) % every == 0
-                    signal = self.placement.largest(came[0] if came else 0)
-                    if signal or due or waited > self.run.checkpoint_minutes:
-                        # First: a checkpoint behind a bad step would leave it out unasked.
-                        self.watch.look(late)
-                        late = None
-                        step = self._save(state, time.perf_counter() - begun, None)
-                        saved = time.perf_counter()
-                        if signal:
-                            return Stopped(step, signal)
-                self.watch.look(late)
-                train_loss, train_accuracy = state.totals.means()
-                val_loss, val_accuracy = self.evaluate(state.evaluated, self.task.validation)
-                row = {
-                    "epoch": epoch + 1,
-                    "step": int(state.step),
-                    "train_loss": train_loss,
-                    "train_accuracy": train_accuracy,
-                    "val_loss": val_loss,
-                    "val_accuracy": val_accuracy,
-                    "seconds": round(time.perf_counter() - begun, 3),
-                    "gradient_norm": float(np.asarray(state.norms)) / steps_per_epoch,
-                    "skipped": int(state.skipped),
-                }
-                self.rows.append(row)
-                state, seconds = state.next_epoch(), 0.0
-                self._save(state, seconds, val_accuracy)
-                if self.placement.leader:
-                    self.directory.write_rows(self.rows)
-                    self.picture.draw(time.perf_counter())
-                self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
+        with watch() as signals, self.screen.bar() as bar:
+            while len(self.rows) < self.training.epochs and not self._is_patience_out():
+                begun = time.perf_counter() - seconds
+                state, stopped = self._steps(state, begun, signals, bar)
+                if stopped is not None:
+                    return stopped
+                state, seconds = self._end_epoch(state, begun), 0.0
                 # One that came during the evaluation.
-                if signal := self.placement.largest(came[0] if came else 0):
+                if signal := self._signal(signals):
                     return Stopped(int(state.step), signal)
         return None
+
+    def _steps(
+        self, state: TrainState, begun: float, signals: list[int], bar: Bar
+    ) -> tuple[TrainState, Stopped | None]:
+        """Train the rest of an epoch; stop after the step in which a signal comes."""
+        epoch, steps_per_epoch = len(self.rows), self.task.train.steps_per_epoch
+        saved = time.perf_counter()
+        late: Seen | None = None
+        first = int(state.step) - epoch * steps_per_epoch
+        bar.update(self._epoch_name(epoch), first, steps_per_epoch, numbers=["compiling"])
+        for n in range(first, steps_per_epoch):
+            batch = self.task.train.train(self.training.seed, epoch, n)
+            state, report = self.steps.train(state, batch.examples)
+            # The numbers of the step before, while this one is being computed.
+            self._show(bar, epoch, n, late, time.perf_counter() - begun)
+            late = Seen(epoch * steps_per_epoch + n + 1, batch.rows, report)
+            waited = (time.perf_counter() - saved) / 60
+            every = self.run.checkpoint_steps
+            due = every is not None and (n + 1) % every == 0
+            signal = self._signal(signals)
+            if signal or due or waited > self.run.checkpoint_minutes:
+                # First: a checkpoint after a bad step would leave it out unasked.
+                self.watch.look(late)
+                late = None
+                step = self._save(state, time.perf_counter() - begun, None)
+                saved = time.perf_counter()
+                if signal:
+                    return state, Stopped(step, signal)
+        self.watch.look(late)
+        return state, None
+
+    def _end_epoch(self, state: TrainState, begun: float) -> TrainState:
+        """Evaluate, save, write the row and show it."""
+        train_loss, train_accuracy = state.totals.means()
+        val_loss, val_accuracy = self.evaluate(state.evaluated, self.task.validation)
+        row = {
+            "epoch": len(self.rows) + 1,
+            "step": int(state.step),
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "val_loss": val_loss,
+            "val_accuracy": val_accuracy,
+            "seconds": round(time.perf_counter() - begun, 3),
+            "gradient_norm": float(np.asarray(state.norms)) / self.task.train.steps_per_epoch,
+            "skipped": int(state.skipped),
+        }
+        self.rows.append(row)
+        state = state.next_epoch()
+        self._save(state, 0.0, val_accuracy)
+        if self.placement.leader:
+            self.directory.write_rows(self.rows)
+            self.picture.draw(time.perf_counter())
+        self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
+        return state
+
+    def _signal(self, signals: list[int]) -> int:
+        """The signal that came to any of the processes, or 0."""
+        return self.placement.largest(signals[0] if signals else 0)
 
     def _finish(self) -> dict[str, Any]:
         known = {"settings": self.settings, "data": self.task.digests}
