@@ -35,6 +35,7 @@ from experiments.training.step import (
     make_schedule,
     make_steps,
 )
+from experiments.training.store import Store
 from experiments.training.task import Settings, Task
 
 
@@ -62,7 +63,6 @@ class Runner:
         training, self.run = settings.training, settings.run
         self.training = training
         self.checkpoints = Checkpoints(directory.checkpoints)
-        self.identity: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
         self.picture = curves.LivePicture(directory.path)
         graphdef, self.params = nnx.split(task.model)
@@ -112,15 +112,14 @@ class Runner:
             settings=self.settings,
             devices=self.placement.names(),
         )
-        self.identity = provenance.fixed(config)
-        opened = self.placement.shared(lambda: (0, (), *self._open(config, held)), ())
-        _, _, resumed, finished = opened
+        self.store = Store(self.directory, self.placement, config, self.screen.say)
+        resumed, finished = self.store.open(held, self.task.save, resume=self.run.resume)
         if finished is not None:
             self.screen.say(f"This run is finished already: {self.directory.path}")
             return finished
         state, seconds = self.steps.init(self.params), 0.0
         if resumed:
-            state, seconds = self._restore(state)
+            state, self.rows, seconds = self.store.restore(state)
             # Those that were left out before count, too; the last one saved was looked at.
             self.watch.skipped = int(state.skipped)
         self._card(config)
@@ -130,57 +129,6 @@ class Runner:
         if self.rows and self.placement.leader:
             curves.draw(self.directory.path)
         return stopped
-
-    def _open(
-        self, config: dict[str, Any], held: contextlib.ExitStack
-    ) -> tuple[bool, dict[str, Any] | None]:
-        """Hold the run's directory, and make it or see that it is this run's.
-
-        Returns:
-            Whether a run goes on here, and the summary of a finished one.
-        """
-        held.enter_context(self.directory.locked(resume=self.run.resume))
-        resumed = self.directory.holds_run()
-        if resumed:
-            for line in provenance.check_same(self.directory.config(), config):
-                self.screen.say(line)
-            finished = self.directory.summary(("best_epoch", "best_val_accuracy", "test_accuracy"))
-            if finished is not None:
-                return True, finished
-        else:
-            self.directory.create(config)
-        self.task.save(self.directory.path)
-        return resumed, None
-
-    def _restore(self, fresh: TrainState) -> tuple[TrainState, float]:
-        like = fresh._asdict()
-        newest = self.placement.shared(lambda: self._newest(like), like)
-        if newest is None:
-            self.screen.say("No checkpoint yet: starting at the first step.")
-            return fresh, 0.0
-        step, arrays, meta = newest
-        self.rows = meta["rows"]
-        # The rows of the checkpoint are the truth: a kill between the two writes loses nothing.
-        if self.placement.leader:
-            self.directory.write_rows(self.rows)
-        self.screen.say(f"Continuing at step {step:,}.")
-        return TrainState(**arrays), meta["seconds"]
-
-    def _newest(self, like: dict[str, Any]) -> tuple[int, Any, dict[str, Any]] | None:
-        newest = self.checkpoints.restore_newest(like, self.screen.say)
-        if newest is None:
-            self.directory.check_untrained()
-            return None
-        step, _, meta = newest
-        provenance.check_sealed(meta, self.identity, self.checkpoints.directory / str(step))
-        return newest
-
-    def _save(self, state: TrainState, seconds: float, score: float | None) -> int:
-        step = int(state.step)
-        meta = {"rows": self.rows, "seconds": seconds, "run": self.identity}
-        if self.placement.leader:
-            self.checkpoints.save(step, state._asdict(), meta, score=score)
-        return step
 
     def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
         with watch() as signals, self.screen.bar() as bar:
@@ -218,7 +166,7 @@ class Runner:
                 # First: a checkpoint after a bad step would leave it out unasked.
                 self.watch.look(late)
                 late = None
-                step = self._save(state, time.perf_counter() - begun, None)
+                step = self.store.save(state, self.rows, time.perf_counter() - begun)
                 saved = time.perf_counter()
                 if signal:
                     return state, Stopped(step, signal)
@@ -242,7 +190,7 @@ class Runner:
         }
         self.rows.append(row)
         state = state.next_epoch()
-        self._save(state, 0.0, val_accuracy)
+        self.store.save(state, self.rows, 0.0, score=val_accuracy)
         if self.placement.leader:
             self.directory.write_rows(self.rows)
             self.picture.draw(time.perf_counter())
