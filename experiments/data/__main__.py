@@ -16,9 +16,8 @@ from typing import Annotated, Literal
 import tyro
 
 from experiments.config.cli import Range, UserError, parse, run
-from experiments.data.archives import archives, fault, manual_dir
 from experiments.data.images import as_text, load_images
-from experiments.data.prepare import prepare
+from experiments.data.prepare import archives, fault, manual_dir, prepare
 from experiments.data.reviews import load_text
 from experiments.data.text import FIRST_WORD
 from experiments.data.tfds import BUILDERS, Name, data_root, find

@@ -1,7 +1,7 @@
-"""Images of digits: MNIST through TFDS, or the built-in sample.
+"""Loads images of digits, for a training: MNIST through TFDS, or the built-in sample.
 
 The first time the images are decoded out of what TFDS prepared, which takes seconds; the arrays
-are kept (see `array_cache`).
+are kept (see `storage.array_cache`).
 """
 
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.config.cli import UserError
+from experiments.data.sample_digits import SIDE, draw
 from experiments.data.source import Data, Say, obtain
-from experiments.data.tfds import SPLITS, Prepared, Split, read
+from experiments.data.tfds import Prepared, Split, read
 from experiments.storage import array_cache
 
-SIDE = 28
 CLASSES = 10
 
 # To be raised when the arrays below change.
@@ -26,9 +26,9 @@ SAMPLE_TRAIN, SAMPLE_TEST = 6000, 1000
 class Images(NamedTuple):
     """White digits on black.
 
-    Fields:
-      pixels: uint8 [n, 28, 28], row by row from above, 0 is black.
-      labels: int32 [n], the digit.
+    Attributes:
+        pixels: uint8 [n, 28, 28], row by row from the top, 0 is black.
+        labels: int32 [n], the digit.
     """
 
     pixels: np.ndarray
@@ -44,30 +44,22 @@ class ImageData(NamedTuple):
 
 
 def load_images(data: Data, data_dir: str | None, say: Say) -> ImageData:
-    """Read the images; prepare them first where that has to be done. See `obtain.obtain`.
+    """Read the images; prepare them first where that has to be done. See `source.obtain`.
 
     Raises:
-      UserError: the data cannot be read or is damaged; for `tfds` also where it cannot be had.
+        UserError: the data cannot be read or is damaged; for `tfds` also where it cannot be had.
     """
     prepared = obtain("mnist", data, data_dir, say)
     if prepared is None:
-        return _sample()
+        train, test = draw(SAMPLE_TRAIN, stream=0), draw(SAMPLE_TEST, stream=1)
+        return ImageData("sample", Images(*train), Images(*test))
+
+    def make() -> array_cache.Arrays:
+        say(f"decoding {sum(prepared.counts.values()):,} images, once")
+        return array_cache.pack(train=_decode(prepared, "train"), test=_decode(prepared, "test"))
+
     path = array_cache.cache_path("mnist", prepared.fingerprint(), _LAYOUT)
-    kept = _unpack(array_cache.load(path))
-    if kept is not None:
-        return kept
-    say(f"decoding {sum(prepared.counts.values()):,} images, once")
-    train, test = (_decode(prepared, split) for split in SPLITS)
-    arrays = {
-        f"{split}_{field}": getattr(images, field)
-        for split, images in zip(SPLITS, (train, test), strict=True)
-        for field in Images._fields
-    }
-    try:
-        array_cache.save(path, arrays)
-    except UserError as error:
-        say(f"the images are not kept for the next start: {error}")
-    return ImageData("mnist", train, test)
+    return array_cache.kept(path, _unpack, make, say)
 
 
 def as_text(image: np.ndarray) -> str:
@@ -77,12 +69,11 @@ def as_text(image: np.ndarray) -> str:
     return "\n".join("".join(" ▀▄█"[k] for k in row) for row in rows)
 
 
-def _unpack(arrays: dict[str, np.ndarray] | None) -> ImageData | None:
-    names = [[f"{split}_{field}" for field in Images._fields] for split in SPLITS]
-    if arrays is None or not arrays.keys() >= {name for pair in names for name in pair}:
-        return None
-    train, test = (Images(*(arrays[name] for name in pair)) for pair in names)
-    return ImageData("mnist", train, test) if _is_sound(train) and _is_sound(test) else None
+def _unpack(arrays: array_cache.Arrays) -> ImageData:
+    train, test = (array_cache.unpack(arrays, Images, split) for split in ("train", "test"))
+    if not (_is_sound(train) and _is_sound(test)):
+        raise ValueError("these are no images of digits")
+    return ImageData("mnist", train, test)
 
 
 def _is_sound(images: Images) -> bool:
@@ -108,11 +99,3 @@ def _decode(prepared: Prepared, split: Split) -> Images:
             "`python -m experiments.data prepare mnist`"
         )
     return images
-
-
-def _sample() -> ImageData:
-    from experiments.data.sample_digits import draw
-
-    return ImageData(
-        "sample", Images(*draw(SAMPLE_TRAIN, stream=0)), Images(*draw(SAMPLE_TEST, stream=1))
-    )

@@ -1,14 +1,15 @@
-"""Preparing a data set with TFDS, in a child process: the only one that imports TensorFlow.
+"""Lets TFDS prepare a data set, in a child process: the only one that imports TensorFlow.
 
-The files come from `DATA_DIR/downloads/manual/` where the user has put them, else from TFDS's own
-downloads of an earlier try, else from the network. Names, sizes and checksums are those in TFDS's
-registry. What can be known beforehand is looked at beforehand, so that a mistake costs seconds.
+The archives come from `DATA_DIR/downloads/manual/` where the user has put them, else from TFDS's
+own downloads of an earlier try, else from the network. Their names, sizes and checksums are those
+of TFDS's registry, so they are right for the TFDS that is installed. What can be known beforehand
+is looked at beforehand, so that a mistake costs seconds.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -16,25 +17,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from experiments.config.cli import UserError
-from experiments.data.archives import Archive, archives, fault, manual_dir
 from experiments.data.tfds import BUILDERS, Name, Prepared, find
 
 # Seconds in which a host has to answer; TFDS itself would try ten times.
 PATIENCE = 5.0
-
-# TFDS's names for two of its bars, and two that only count the others.
-_STAGES = {
-    "Dl Size": "Fetching archives",
-    "Extraction completed": "Extracting",
-    "Dl Completed": "",
-    "Generating splits": "",
-}
 
 Say = Callable[[str], None]
 
@@ -43,17 +34,61 @@ class UnavailableError(UserError):
     """The data set cannot be prepared on this machine: no network, or no TensorFlow."""
 
 
+class Archive(NamedTuple):
+    """A file that a data set is made of: name, bytes, SHA-256 in hexadecimal, and its address."""
+
+    name: str
+    size: int
+    sha256: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.size:,} bytes, SHA-256 {self.sha256}"
+
+
+def archives(name: Name) -> list[Archive]:
+    """The files that TFDS makes a data set of, from its registry of checksums."""
+    import tensorflow_datasets as tfds
+
+    urls = tfds.builder_cls(BUILDERS[name].split("/")[0]).url_infos
+    return [
+        Archive(info.filename, int(info.size), info.checksum, url) for url, info in urls.items()
+    ]
+
+
+def manual_dir(root: Path) -> Path:
+    """Where TFDS looks for files that were fetched by hand."""
+    return root / "downloads" / "manual"
+
+
+def fault(archive: Archive, path: Path) -> str | None:
+    """What is wrong with the file at `path`, or None if it is this archive.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size != archive.size:
+            return f"it has {size:,} bytes, not {archive.size:,}"
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    return None if digest == archive.sha256 else f"its SHA-256 is {digest}, not {archive.sha256}"
+
+
 def prepare(name: Name, root: Path, say: Say) -> Prepared:
     """Let TFDS prepare a data set under `root`, unless it is there already.
 
     Args:
-      name: `imdb` or `mnist`.
-      root: the absolute TFDS data directory; made if missing.
-      say: gets a line for each stage.
+        name: `imdb` or `mnist`.
+        root: the absolute TFDS data directory; made if missing.
+        say: gets a line before it begins.
 
     Raises:
-      UnavailableError: files are missing and their host does not answer, or TensorFlow is missing.
-      UserError: anything else; what stands in `root` is then as unprepared as before.
+        UnavailableError: TensorFlow is missing, or files are and their host does not answer.
+        UserError: anything else; what stands in `root` is then as unprepared as before.
     """
     if (prepared := find(name, root)) is not None:
         return prepared
@@ -70,8 +105,8 @@ def prepare(name: Name, root: Path, say: Say) -> Prepared:
             f"{shlex.quote(str(root))}` says what goes there"
         )
     _check_writable(root)
-    say(f"preparing {name} in {root} with TFDS, once")
-    problem = _run_child(name, root, say)
+    say(f"preparing {name} in {root} with TFDS, once; this can take minutes")
+    problem = _run_child(name, root)
     # Asked of the disk: another process may have prepared the same meanwhile.
     prepared = find(name, root)
     if prepared is None:
@@ -83,9 +118,9 @@ def _check_writable(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=root).close()
-    except OSError as mistake:
+    except OSError as error:
         raise UserError(
-            f"--data-dir {root} cannot be written ({mistake.strerror}); give one that can"
+            f"--data-dir {root} cannot be written ({error.strerror}); give one that can"
         ) from None
 
 
@@ -127,7 +162,7 @@ def _answers(url: str) -> bool:
     return reached.is_set()
 
 
-def _run_child(name: Name, root: Path, say: Say) -> str:
+def _run_child(name: Name, root: Path) -> str:
     """Prepare in a child process; returns what went wrong, where something did."""
     project = Path(__file__).resolve().parents[2]
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUNBUFFERED": "1"}
@@ -137,15 +172,13 @@ def _run_child(name: Name, root: Path, say: Say) -> str:
         env={**os.environ, **quiet},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        # TFDS's progress bars are for a terminal.
+        stderr=None if sys.stderr.isatty() else subprocess.PIPE,
         text=True,
         errors="replace",
     ) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
         try:
-            last = _relay(child.stderr, say)
-            said = child.stdout.read()
+            output, errors = child.communicate()
         except BaseException:
             child.terminate()  # Ctrl-C reaches it from a terminal only
             raise
@@ -159,42 +192,27 @@ def _run_child(name: Name, root: Path, say: Say) -> str:
         return f"the preparing process was ended by signal {-status} (out of memory?)"
     try:
         # The last line; before it stands what TFDS has to tell.
-        return json.loads(said.splitlines()[-1])["problem"]
+        return json.loads(output.splitlines()[-1])["problem"]
     except (ValueError, LookupError, TypeError):
-        return last or f"the preparing process ended with status {status}"
-
-
-def _relay(stream: Iterable[str], say: Say) -> str:
-    """Turn TFDS's nested progress bars into lines; returns the last line that is no bar."""
-    last, said, at = "", set(), time.monotonic()
-    # The pipe's universal newlines have made each redrawing of a bar a line of its own.
-    for line in stream:
-        line = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).strip()
-        bar = re.match(r"(\w[\w ]*?)(?: /\S*)?\.\.\.:\s*(\d+%|\d+ examples)", line)
-        if not bar:
-            last = line[:200] or last
-            continue
-        stage = _STAGES.get(bar.group(1), bar.group(1))
-        # Each stage once, and a sign of life where one takes long.
-        if stage and (stage not in said or time.monotonic() > at + 5):
-            say(f"  {stage}: {bar.group(2)}" if stage in said else f"  {stage}")
-            said.add(stage)
-            at = time.monotonic()
-    return last
+        lines = (errors or "").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return last[:200] or f"the preparing process ended with status {status}"
 
 
 def _child(builder_name: str, root: str) -> str | None:
     """What the child process does: TFDS's own preparation; returns what went wrong."""
     import tensorflow_datasets as tfds
 
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     # The buckets of Google are asked for nothing: they hold no array_record.
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
         builder = tfds.builder(builder_name, data_dir=root, file_format="array_record")
         _remove_when_ended(lambda: Path(builder.data_dir))
         builder.download_and_prepare(download_config=config, file_format="array_record")
-    except Exception as mistake:
-        return f"{type(mistake).__name__}: {' '.join(str(mistake).split())[:300]}"
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return None
 
 

@@ -1,19 +1,28 @@
-"""The reviews as numbered words: what a training asks for.
+"""Loads the reviews as numbered words, for a training.
 
-The first time `load_text` reads the reviews and numbers their words, which takes seconds; the
-result is kept (see `token_cache`).
+The first time the reviews are read and their words numbered, which takes seconds; the result is
+kept (see `storage.array_cache`).
 """
 
-from typing import Literal, NamedTuple
+import unicodedata
+from typing import NamedTuple
+
+import numpy as np
 
 from experiments.config.cli import UserError
-from experiments.data import sample_reviews, token_cache
+from experiments.data import sample_reviews
 from experiments.data.source import Data, Say, obtain
-from experiments.data.text import FIRST_WORD, Corpus, Vocabulary, index
-from experiments.data.tfds import Prepared, read
+from experiments.data.text import FIRST_WORD, TOKENIZER, Corpus, Vocabulary, index
+from experiments.data.tfds import Prepared, Split, read
+from experiments.storage import array_cache
 
 # As many as an LSTM needs to learn the grammar within ten epochs; a second to make.
 SAMPLE_TRAIN, SAMPLE_TEST = 15_000, 2000
+
+# To be raised when the arrays below change.
+_LAYOUT = 1
+
+Tokens = tuple[Corpus, Corpus, Vocabulary]
 
 
 class TextData(NamedTuple):
@@ -29,43 +38,53 @@ def load_text(data: Data, data_dir: str | None, vocabulary: int, say: Say) -> Te
     """Read the reviews as ids below `vocabulary`; prepare them first where that has to be done.
 
     Args:
-      data, data_dir: see `obtain.obtain`.
-      vocabulary: number of ids, the three special ones included.
-      say: gets lines for the user.
+        data, data_dir: see `source.obtain`.
+        vocabulary: number of ids, the three special ones included.
+        say: gets lines for the user.
 
     Raises:
-      UserError: the data cannot be read or is damaged; for `tfds` also where it cannot be had.
+        UserError: the data cannot be read or is damaged; for `tfds` also where it cannot be had.
     """
     if vocabulary <= FIRST_WORD:
         raise UserError(f"--vocabulary is {vocabulary}; give a number at least {FIRST_WORD + 1}")
     prepared = obtain("imdb", data, data_dir, say)
     if prepared is None:
-        return _limited("sample", _sample(), vocabulary)
-    return _limited("imdb", _tokens(prepared, say), vocabulary)
-
-
-def _limited(dataset: str, tokens: token_cache.Tokens, size: int) -> TextData:
-    train, test, words = tokens
+        dataset, make = "sample", sample_reviews.reviews
+        train, test, words = index(make(0, SAMPLE_TRAIN), make(1, SAMPLE_TEST))
+    else:
+        dataset = "imdb"
+        train, test, words = _tokens(prepared, say)
+    size = vocabulary
     return TextData(dataset, train.limit(size), test.limit(size), words.first(size))
 
 
-def _tokens(prepared: Prepared, say: Say) -> token_cache.Tokens:
+def _tokens(prepared: Prepared, say: Say) -> Tokens:
     """The numbered words of all reviews, kept from an earlier start if there was one."""
-    path = token_cache.cache_path("imdb", prepared.fingerprint())
-    kept = token_cache.load(path)
-    if kept is not None:
-        return kept
-    say(f"reading and numbering the words of {sum(prepared.counts.values()):,} reviews, once")
-    train, test = (_texts(prepared, split) for split in ("train", "test"))
-    tokens = index(train, test)
-    try:
-        token_cache.save(path, tokens)
-    except UserError as error:
-        say(f"the words are not kept for the next start: {error}")
-    return tokens
+
+    def make() -> array_cache.Arrays:
+        count = sum(prepared.counts.values())
+        say(f"reading and numbering the words of {count:,} reviews, once")
+        return _pack(*index(_texts(prepared, "train"), _texts(prepared, "test")))
+
+    made_by = prepared.fingerprint(), TOKENIZER, _LAYOUT, unicodedata.unidata_version
+    return array_cache.kept(array_cache.cache_path("imdb", *made_by), _unpack, make, say)
 
 
-def _texts(prepared: Prepared, split: Literal["train", "test"]) -> tuple[list[str], list[int]]:
+def _pack(train: Corpus, test: Corpus, vocabulary: Vocabulary) -> array_cache.Arrays:
+    words = "".join(f"{word}\n" for word in vocabulary.words).encode()
+    return array_cache.pack(train=train, test=test) | {"words": np.frombuffer(words, np.uint8)}
+
+
+def _unpack(arrays: array_cache.Arrays) -> Tokens:
+    train, test = (array_cache.unpack(arrays, Corpus, split) for split in ("train", "test"))
+    for corpus in (train, test):
+        if corpus.offsets[-1] != len(corpus.tokens) or len(corpus.lengths) != len(corpus.labels):
+            raise ValueError("the offsets are not those of the tokens")
+    words = arrays["words"].tobytes().decode("utf-8").split("\n")[:-1]
+    return train, test, Vocabulary(tuple(words))
+
+
+def _texts(prepared: Prepared, split: Split) -> tuple[list[str], list[int]]:
     examples = read(prepared, split)
     texts = [example["text"].decode("utf-8", "replace") for example in examples]
     labels = [int(example["label"]) for example in examples]
@@ -75,8 +94,3 @@ def _texts(prepared: Prepared, split: Literal["train", "test"]) -> tuple[list[st
             "`python -m experiments.data prepare imdb`"
         )
     return texts, labels
-
-
-def _sample() -> token_cache.Tokens:
-    train, test = sample_reviews.reviews(0, SAMPLE_TRAIN), sample_reviews.reviews(1, SAMPLE_TEST)
-    return index(train, test)

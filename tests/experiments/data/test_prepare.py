@@ -1,5 +1,6 @@
 """Preparing with TFDS: the real thing on MNIST's archives, and every way it can fail."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -15,8 +16,7 @@ from root import ROOT
 
 from experiments.config.cli import UserError
 from experiments.data import prepare as preparing
-from experiments.data.archives import archives, manual_dir
-from experiments.data.prepare import UnavailableError, prepare
+from experiments.data.prepare import Archive, UnavailableError, archives, fault, manual_dir, prepare
 from experiments.data.tfds import find, read
 
 
@@ -58,13 +58,32 @@ def message(kind: type[UserError], call, *args) -> str:
     return str(caught.value)
 
 
+def test_archives_come_from_the_registry() -> None:
+    (imdb,) = archives("imdb")
+    assert (imdb.name, imdb.size) == ("aclImdb_v1.tar.gz", 84_125_825)
+    assert imdb.url.endswith(imdb.name)
+    assert len(imdb.sha256) == 64
+    assert str(imdb) == f"aclImdb_v1.tar.gz, 84,125,825 bytes, SHA-256 {imdb.sha256}"
+    assert len(archives("mnist")) == 4
+
+
+def test_fault(tmp_path) -> None:
+    path = tmp_path / "a.gz"
+    path.write_bytes(b"abc")
+    archive = Archive("a.gz", 3, hashlib.sha256(b"abc").hexdigest(), "http://x/a.gz")
+    assert fault(archive, path) is None
+    assert fault(archive._replace(size=1234), path) == "it has 3 bytes, not 1,234"
+    assert fault(archive._replace(sha256="f" * 64), path).startswith("its SHA-256 is ba7816bf")
+    with pytest.raises(UserError) as caught:
+        fault(archive, tmp_path / "none")
+    assert "cannot be read" in str(caught.value)
+
+
 def test_mnist_is_prepared_by_tfds_from_archives(mnist_root, said) -> None:
     prepared = prepare("mnist", mnist_root, said.append)
     assert prepared.counts == {"train": 60_000, "test": 10_000}
     assert sorted(path.name for path in (mnist_root / "mnist").iterdir()) == ["3.0.1"]
-    assert any("Generating train" in line for line in said)
-    assert len(said) < 40
-    assert all("\n" not in line and "\x1b" not in line for line in said)
+    assert said == [f"preparing mnist in {mnist_root} with TFDS, once; this can take minutes"]
 
     rows = read(prepared, "test")
     images = np.stack([row["image"] for row in rows])
@@ -170,13 +189,55 @@ def test_what_tfds_complains_of_is_one_line(mnist_root, said) -> None:
     assert "Error" in mistake
 
 
-def test_a_child_that_dies_leaves_nothing_prepared(mnist_root, said, monkeypatch) -> None:
-    class Killed(subprocess.Popen):
+def as_child(monkeypatch, code: str) -> None:
+    """Let this code run in the place of the preparing process."""
+
+    class Child(subprocess.Popen):
         def __init__(self, args: list[str], **kwargs: object) -> None:
-            code = "import os; os.kill(os.getpid(), 9)"
             super().__init__([sys.executable, "-c", code], **kwargs)
 
-    monkeypatch.setattr(preparing.subprocess, "Popen", Killed)
+    monkeypatch.setattr(preparing.subprocess, "Popen", Child)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("os.kill(os.getpid(), 9)", "the preparing process was ended by signal 9 (out of memory?)"),
+        ("print('log'); print('{\"problem\": \"of TFDS\"}'); sys.exit(1)", "of TFDS"),
+        ("sys.stderr.write('log\\nthe last line\\n\\n'); sys.exit(3)", "the last line"),
+        ("sys.exit(3)", "the preparing process ended with status 3"),
+    ],
+)
+def test_what_a_child_that_fails_said_last_is_told(tmp_path, monkeypatch, code, says) -> None:
+    as_child(monkeypatch, f"import os, sys; {code}")
+    assert preparing._run_child("mnist", tmp_path) == says
+
+
+def test_on_a_terminal_the_progress_of_tfds_is_shown(tmp_path, monkeypatch, capfd) -> None:
+    as_child(monkeypatch, "import sys; sys.stderr.write('Dl Size...: 10%'); sys.exit(3)")
+    assert preparing._run_child("mnist", tmp_path) == "Dl Size...: 10%"
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert preparing._run_child("mnist", tmp_path) == "the preparing process ended with status 3"
+    assert capfd.readouterr().err == "Dl Size...: 10%"
+
+
+def test_an_interrupt_ends_the_child(tmp_path, monkeypatch) -> None:
+    as_child(monkeypatch, "import time; time.sleep(60)")
+    children = []
+
+    def interrupt(child: subprocess.Popen) -> None:
+        children.append(child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preparing.subprocess.Popen, "communicate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        preparing._run_child("mnist", tmp_path)
+    assert [child.returncode for child in children] == [-15]
+
+
+def test_a_child_that_dies_leaves_nothing_prepared(mnist_root, said, monkeypatch) -> None:
+    as_child(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     mistake = message(UserError, prepare, "mnist", mnist_root, said.append)
     assert "ended by signal 9" in mistake
     assert find("mnist", mnist_root) is None
@@ -198,18 +259,3 @@ def test_ending_the_child_politely_leaves_no_half_directory(mnist_root) -> None:
     assert child.wait(30) != 0
     assert find("mnist", mnist_root) is None
     assert list(mnist_root.glob("mnist/*")) == []
-
-
-def test_progress_is_told_in_lines(said) -> None:
-    shown = [
-        "\x1b[A",
-        "Dl Completed...:  25%|##  | 1/4 [00:00<00:03]",
-        "Dl Size...:  10%|#   | 1/10 [00:00<00:03]",
-        "Dl Size...:  20%|#   | 2/10 [00:00<00:03]",
-        "Generating splits...:   0%|    | 0/2 [00:00<?]",
-        "Generating train examples...: 6900 examples [00:01, 6873.32 examples/s]\x1b[A",
-        "W0000 some log line of TensorFlow",
-        "Shuffling /tmp/mnist/incomplete.97_3.0.1/x...:   0%|   | 0/60000 [00:00<?]\x1b[A",
-    ]
-    assert preparing._relay(shown, said.append) == shown[6]
-    assert said == ["  Fetching archives", "  Generating train examples", "  Shuffling"]

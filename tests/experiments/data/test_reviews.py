@@ -13,12 +13,13 @@ import tiny_imdb
 from root import ROOT
 
 from experiments.config.cli import UserError
-from experiments.data import prepare, reviews, source, tfds
+from experiments.data import prepare, reviews, source, text, tfds
 from experiments.data.batch import Batches
 from experiments.data.prepare import UnavailableError
 from experiments.data.reviews import SAMPLE_TEST, SAMPLE_TRAIN, load_text
 from experiments.data.shuffling import split_validation
 from experiments.data.text_batches import PaddedTexts
+from experiments.storage import array_cache
 
 TRAIN = [("The film is good. Good!<br />", 1), ("The film isn't good", 0), ("the end", 0)]
 TEST = [("A good end", 1), ("", 0)]
@@ -60,25 +61,25 @@ def same(a: reviews.TextData, b: reviews.TextData) -> bool:
 
 
 def test_reviews_become_ids(tiny, said) -> None:
-    text = load_text("tfds", tiny, 10_000, said.append)
-    assert text.dataset == "imdb"
+    data = load_text("tfds", tiny, 10_000, said.append)
+    assert data.dataset == "imdb"
     # good 3, the 3, film 2; then end, is, isn't once each; "a" is in the test part only.
-    assert text.vocabulary.words == ("good", "the", "film", "end", "is", "isn't")
-    assert text.train.example(0).tolist() == [1, 4, 5, 7, 3, 3]
-    assert text.train.labels.tolist() == [1, 0, 0]
-    assert text.test.example(0).tolist() == [1, 2, 3, 6]
-    assert text.test.example(1).tolist() == [1]
+    assert data.vocabulary.words == ("good", "the", "film", "end", "is", "isn't")
+    assert data.train.example(0).tolist() == [1, 4, 5, 7, 3, 3]
+    assert data.train.labels.tolist() == [1, 0, 0]
+    assert data.test.example(0).tolist() == [1, 2, 3, 6]
+    assert data.test.example(1).tolist() == [1]
     assert len(said) == 1
 
 
 def test_a_smaller_vocabulary_from_the_same_cache(tiny, said) -> None:
     load_text("tfds", tiny, 10_000, said.append)
-    text = load_text("auto", tiny, 5, said.append)
-    assert text.vocabulary.words == ("good", "the")
-    assert text.vocabulary.size == 5
-    assert text.train.example(0).tolist() == [1, 4, 2, 2, 3, 3]
-    assert text.train.tokens.max() < 5
-    assert text.test.tokens.max() < 5
+    data = load_text("auto", tiny, 5, said.append)
+    assert data.vocabulary.words == ("good", "the")
+    assert data.vocabulary.size == 5
+    assert data.train.example(0).tolist() == [1, 4, 2, 2, 3, 3]
+    assert data.train.tokens.max() < 5
+    assert data.test.tokens.max() < 5
     assert len(said) == 1
 
 
@@ -109,6 +110,30 @@ def test_changed_data_is_read_again(tiny, said) -> None:
     assert len(said) == 2
 
 
+def test_words_of_other_rules_are_numbered_again(tiny, said, monkeypatch) -> None:
+    load_text("tfds", tiny, 100, said.append)
+    monkeypatch.setattr(reviews, "TOKENIZER", text.TOKENIZER + 1)
+    load_text("tfds", tiny, 100, said.append)
+    assert len(said) == 2
+
+
+def test_kept_words_come_back_even_where_there_are_none(tmp_path, said) -> None:
+    tiny_imdb.write(tmp_path, [("", 1)], [("a", 0)])
+    first = load_text("tfds", str(tmp_path), 100, said.append)
+    assert first.vocabulary == text.Vocabulary(())
+    assert same(load_text("tfds", str(tmp_path), 100, said.append), first)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("change", [{"test_offsets": np.array([0, 9])}, {"words": np.uint8([255])}])
+def test_kept_arrays_that_do_not_fit_are_made_again(tiny, said, cache, change) -> None:
+    first = load_text("tfds", tiny, 100, said.append)
+    (path,) = cache.iterdir()
+    array_cache.save(path, array_cache.load(path) | change)
+    assert same(load_text("tfds", tiny, 100, said.append), first)
+    assert len(said) == 2
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
 def test_a_damaged_cache_is_made_again(tiny, said, cache, damage) -> None:
     first = load_text("tfds", tiny, 100, said.append)
@@ -128,8 +153,8 @@ def test_a_damaged_cache_is_made_again(tiny, said, cache, damage) -> None:
 
 def test_an_unwritable_cache_is_only_told(tiny, said, tmp_path) -> None:
     (tmp_path / "cache").write_text("a file where the cache should be")
-    text = load_text("tfds", tiny, 100, said.append)
-    assert text.dataset == "imdb"
+    data = load_text("tfds", tiny, 100, said.append)
+    assert data.dataset == "imdb"
     assert "not kept for the next start" in said[-1]
 
 
@@ -145,11 +170,11 @@ def test_a_damaged_shard_is_an_error_and_nothing_is_kept(tiny, said, cache) -> N
 def test_auto_takes_the_sample_and_says_so(tmp_path, said) -> None:
     start = time.monotonic()
     (tmp_path / "empty").mkdir()
-    text = load_text("auto", str(tmp_path / "empty"), 10_000, said.append)
+    data = load_text("auto", str(tmp_path / "empty"), 10_000, said.append)
     assert time.monotonic() - start < 10
-    assert text.dataset == "sample"
-    assert (len(text.train.labels), len(text.test.labels)) == (SAMPLE_TRAIN, SAMPLE_TEST)
-    assert text.vocabulary.size < 10_000
+    assert data.dataset == "sample"
+    assert (len(data.train.labels), len(data.test.labels)) == (SAMPLE_TRAIN, SAMPLE_TEST)
+    assert data.vocabulary.size < 10_000
     (banner,) = said
     assert "THIS IS NOT IMDB" in banner
     assert "aclImdb_v1.tar.gz" in banner
@@ -211,14 +236,14 @@ def test_real_reviews_are_kept_and_come_back_at_once(real) -> None:
 
 
 def test_real_words_are_in_the_order_of_keras(real) -> None:
-    text = real[0]
-    assert text.vocabulary.size == 10_000
+    data = real[0]
+    assert data.vocabulary.size == 10_000
     # The first words of Keras's `imdb.get_word_index()`, where "br" stands between "is" and "in".
     first = "the and a of to is in it i this that was as for with movie but film"
-    assert " ".join(text.vocabulary.words[:18]) == first
-    assert [len(corpus.labels) for corpus in (text.train, text.test)] == [25_000, 25_000]
-    assert [int(corpus.labels.sum()) for corpus in (text.train, text.test)] == [12_500, 12_500]
-    assert text.vocabulary.decode(text.train.example(0)).startswith(
+    assert " ".join(data.vocabulary.words[:18]) == first
+    assert [len(corpus.labels) for corpus in (data.train, data.test)] == [25_000, 25_000]
+    assert [int(corpus.labels.sum()) for corpus in (data.train, data.test)] == [12_500, 12_500]
+    assert data.vocabulary.decode(data.train.example(0)).startswith(
         "<start> this was an absolutely terrible movie don't be"
     )
 

@@ -1,7 +1,8 @@
-"""Words, ids, and the file they are kept in."""
+"""Words, ids, the file they are kept in, and corpora, against a plain loop over counters."""
 
 import stat
 import unicodedata
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.config.cli import UserError
-from experiments.data.text import FIRST_WORD, PADDING, START, UNKNOWN, Vocabulary, words
+from experiments.data.text import FIRST_WORD, PADDING, START, UNKNOWN, Vocabulary, index, words
 
 
 @pytest.mark.parametrize(
@@ -131,3 +132,38 @@ def test_a_missing_file_or_directory_is_one_line(tmp_path) -> None:
         Vocabulary.load(tmp_path)
     with pytest.raises(UserError, match="cannot be written"):
         Vocabulary(()).save(tmp_path / "none" / "vocabulary.txt")
+
+
+texts = st.lists(st.text("abcd' .", max_size=12), max_size=8)
+
+
+@given(texts, texts, st.integers(FIRST_WORD + 1, 9))
+def test_index_is_a_plain_loop(train: list[str], test: list[str], size: int) -> None:
+    labels = [i % 2 for i in range(max(len(train), len(test)))]
+    got_train, got_test, vocabulary = index(
+        (train, labels[: len(train)]), (test, labels[: len(test)])
+    )
+    counts = Counter(word for text in train for word in words(text))
+    assert vocabulary.words == tuple(sorted(counts, key=lambda word: (-counts[word], word)))
+    for corpus, split in ((got_train, train), (got_test, test)):
+        assert [field.dtype for field in corpus] == [np.int32, np.int64, np.int32]
+        assert corpus.labels.tolist() == labels[: len(split)]
+        for numbers in (vocabulary, vocabulary.first(size)):
+            limited = corpus.limit(numbers.size)
+            assert limited.tokens.dtype == np.int32
+            for i, text in enumerate(split):
+                np.testing.assert_array_equal(limited.example(i), numbers.encode(text))
+        assert corpus.lengths.tolist() == [1 + len(words(text)) for text in split]
+
+
+def test_words_are_counted_in_training_only() -> None:
+    train, test, vocabulary = index((["a b b"], [0]), (["c c c a b", ""], [1, 0]))
+    assert vocabulary == Vocabulary(("b", "a"))
+    assert train.tokens.tolist() == [START, 4, 3, 3]
+    assert test.tokens.tolist() == [START, UNKNOWN, UNKNOWN, UNKNOWN, 4, 3, START]
+    assert test.offsets.tolist() == [0, 6, 7]
+
+
+def test_labels_are_counted() -> None:
+    with pytest.raises(ValueError, match="there are 1 texts and 2 labels"):
+        index((["a"], [0, 1]), (["a"], [0]))

@@ -46,7 +46,7 @@ def test_reading_imports_no_tensorflow(tmp_path) -> None:
     tiny_imdb.write(tmp_path, TRAIN, TEST)
     code = (
         "import sys; from pathlib import Path; from experiments.data.tfds import find, read\n"
-        "from experiments.data.archives import archives; archives('imdb'), archives('mnist')\n"
+        "from experiments.data.prepare import archives; archives('imdb'), archives('mnist')\n"
         f"assert len(read(find('imdb', Path({str(tmp_path)!r})), 'train')) == 100\n"
         "assert 'tensorflow_datasets' in sys.modules\n"
         "sys.exit('tensorflow' in sys.modules)"
