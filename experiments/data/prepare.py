@@ -164,12 +164,11 @@ def _answers(url: str) -> bool:
 
 def _run_child(name: Name, root: Path) -> str:
     """Prepare in a child process; returns what went wrong, where something did."""
-    project = Path(__file__).resolve().parents[2]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUNBUFFERED": "1"}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     with subprocess.Popen(
         [sys.executable, "-m", "experiments.data.prepare", name, str(root)],
-        cwd=project,
-        env={**os.environ, **quiet},
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, **quiet, "CUDA_VISIBLE_DEVICES": "-1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         # TFDS's progress bars are for a terminal.
