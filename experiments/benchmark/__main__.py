@@ -13,17 +13,14 @@ something else.
 import dataclasses
 import importlib
 import json
-import os
-import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from experiments.config.cli import Range, UserError, flag, parse, path, run
-from experiments.runs.environment import machine
+from experiments.runs.environment import cores, machine, versions
 from experiments.storage.files import write_text
 
 PEERS = ("lax.scan", "flax", "keras-jax", "keras-tf", "torch")
@@ -111,26 +108,9 @@ Command = (
 )
 
 
-def cores() -> int:
-    """How many this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def say(line: str) -> None:
     """A line about progress, apart from the table."""
     print(line, file=sys.stderr, flush=True)
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of what is installed of the libraries; the packages are not imported."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def line(settings: Any) -> str:
@@ -161,7 +141,7 @@ def main(args: list[str] | None = None) -> int:
         "line": line(settings),
         "settings": dataclasses.asdict(settings) | {"threads": threads},
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(PACKAGES),
     } | found
     report = importlib.import_module("experiments.benchmark.report")
     if settings.out is not None:

@@ -16,7 +16,7 @@ import tyro
 
 from experiments.config.cli import Range, UserError, parse, path, run
 from experiments.config.settings import Positive
-from experiments.runs.outdir import OutDir
+from experiments.runs.directory import OutDir
 
 # Lags. Of adding, two steps in each half; of copy, more than are shown. The states of longer ones
 # fill the memory.
@@ -145,7 +145,7 @@ def _sequence(settings: Sequence) -> None:
                 }
             )
     _table(rows)
-    out.create("memory-sequence", dataclasses.asdict(settings))
+    out.create(_config("memory-sequence", settings))
     out.write_rows(rows)
     _picture(plots.sequence(rows), out.path / "sequence.png")
 
@@ -179,7 +179,7 @@ def _span(settings: Span) -> None:
 
     plan = Plan(settings.steps, settings.batch_size, settings.units, settings.bias, settings.seed)
     rows: list[Row] = []
-    out.create("memory-span", dataclasses.asdict(settings))
+    out.create(_config("memory-span", settings))
     for task in dict.fromkeys(settings.tasks):
         for length in sorted(set(settings.lengths)):
             for cell in dict.fromkeys(settings.cells):
@@ -212,10 +212,25 @@ def _gradients(settings: Gradients) -> None:
     rows: list[dict[str, Any]] = []
     for row in gradient_study.rows(study, _say):
         if not rows:  # only now is it certain that reviews and runs are as they must be
-            out.create("memory-gradients", dataclasses.asdict(settings), dataset=text.dataset)
+            out.create(_config("memory-gradients", settings, dataset=text.dataset))
         rows.append(row)
         out.write_rows(rows)
     _picture(gradient_plots.draw(rows, dataset=text.dataset), out.path / "gradients.png")
+
+
+def _config(task: str, settings: Any, **more: Any) -> dict[str, Any]:
+    import jax
+
+    from experiments.runs.environment import machine, versions
+
+    return {
+        "task": task,
+        **more,
+        "settings": dataclasses.asdict(settings),
+        "versions": versions(),
+        "machine": machine(),
+        "devices": [f"{device.platform}: {device.device_kind}" for device in jax.devices()],
+    }
 
 
 def _say(line: str) -> None:

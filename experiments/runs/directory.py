@@ -1,34 +1,39 @@
-"""The files of a run. Other programs read them: names and fields are a contract.
+"""Keep the files of a run. Other programs read them: names and fields are a contract.
 
     config.json     settings as resolved, versions, devices
     metrics.jsonl   a row for each epoch
     gradients.jsonl another: the mean gradient norm before clipping, steps left out so far
     summary.json    the result, once there is one
-    curves.png      (plot.py)
+    curves.png      (plots/curves.py)
     checkpoints/    (checkpoint.py)
 
-Each is written whole beside its place and renamed into it: it is there completely or not at all.
+A command that makes results in minutes, without checkpoints, has `config.json` and `results.jsonl`
+in an `OutDir`. Each file is there completely or not at all (`storage.files`).
 """
 
 import dataclasses
+import datetime
 import json
 import math
 import os
+import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from experiments.config.cli import UserError
-from experiments.runs import lock
-from experiments.storage.files import write_text
+from experiments.storage.files import read_json, write_text
 
 ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
 # What tensorstore (under orbax-checkpoint 0.12) takes for something else, or not at all.
 ODD = re.compile(r"[\[\\\ud800-\udfff]|(?<=/)gs:(?=/|$)")
 VOCABULARY = "vocabulary.txt"  # of a text's run
+LOCK, HOLDER = ".lock", ".lock-holder"
 CONFIG = {"task": str, "title": str, "dataset": str, "settings": dict, "versions": dict,
           "data": dict, "devices": list}  # fmt: skip
 
@@ -50,18 +55,6 @@ FREE |= {"devices", "pmap", "coordinator", "processes", "process_id"}  # but for
 def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The epoch with the highest validation accuracy; of equal ones the first. NaN is none."""
     return max(rows, key=lambda row: -math.inf if math.isnan(v := row["val_accuracy"]) else v)
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        UserError: it cannot be read, is no JSON, or nested so deeply that nobody wrote it.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +93,7 @@ class RunDir:
 
     def is_fresh(self) -> bool:
         """Whether the directory holds nothing, or what a kill before the first file left there."""
-        left = (lock.LOCK, lock.HOLDER, ".config.json.partial")
+        left = (LOCK, HOLDER, ".config.json.partial")
         return self.path.is_dir() and all(file.name in left for file in self.path.iterdir())
 
     def check(self, *, resume: bool) -> None:
@@ -120,16 +113,12 @@ class RunDir:
                 f"--run-dir {self.path} already holds a run; add --resume to continue it, "
                 "or name another directory"
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--run-dir {self.path} is a file; name a directory")
+        _check_place("--run-dir", self.path)
         if odd := ODD.search(self.path.absolute().as_posix()):
             raise UserError(
                 f"--run-dir {self.path} has {odd[0]!r} in its whole name, and Orbax writes no "
                 "checkpoint there; name another directory"
             )
-        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
-        if not os.access(existing, os.W_OK):
-            raise UserError(f"--run-dir {self.path} cannot be written; name another directory")
         if not resume and self.path.is_dir() and not self.is_fresh():
             raise UserError(
                 f"--run-dir {self.path} holds other files; name an empty or a new directory"
@@ -138,8 +127,8 @@ class RunDir:
     @contextmanager
     def locked(self, *, resume: bool) -> Iterator[None]:
         """Make the directory if need be, and keep it for this process; `UserError` as `check`."""
-        self._make()
-        with lock.hold(self.path):
+        _make("--run-dir", self.path)
+        with _hold(self.path):
             # Once more: another run may have come and gone since the first look.
             self.check(resume=resume)
             yield
@@ -154,14 +143,8 @@ class RunDir:
 
     def create(self, config: dict[str, Any]) -> None:
         """Make the directory if need be, and write `config.json`."""
-        self._make()
+        _make("--run-dir", self.path)
         write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
-
-    def _make(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--run-dir {self.path} cannot be made ({error.strerror})") from None
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote; `UserError` where this is no run."""
@@ -174,8 +157,9 @@ class RunDir:
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replace `metrics.jsonl` by these rows, and `gradients.jsonl` by what else they hold."""
         for file, fields in (("metrics.jsonl", ROW), ("gradients.jsonl", GRADIENTS)):
-            lines = [json.dumps({name: row.get(name) for name in fields}) + "\n" for row in rows]
-            write_text(self.path / file, "".join(lines))
+            _write_rows(
+                self.path / file, [{name: row.get(name) for name in fields} for row in rows]
+            )
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`, none where there is none yet."""
@@ -193,7 +177,7 @@ class RunDir:
         return rows
 
     def append(self, name: str, line: str) -> None:
-        """Put a line behind what a file holds, in one write."""
+        """Add a line to the end of a file, in one write."""
         try:
             with open(self.path / name, "a", encoding="utf-8") as file:
                 file.write(line)
@@ -225,6 +209,88 @@ class RunDir:
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no JSON object")
         return content
+
+
+class OutDir:
+    """Where results go that nobody continues: a directory that holds any file is refused."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def check(self) -> None:
+        """Raise `UserError` where results could not be written or would stand among others."""
+        _check_place("--out", self.path)
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise UserError(f"--out {self.path} holds files; name an empty or a new directory")
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Make the directory and write `config.json`."""
+        _make("--out", self.path)
+        write_text(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+
+    def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace `results.jsonl` by these rows; each is there as soon as it is known."""
+        _write_rows(self.path / "results.jsonl", rows)
+
+
+def _check_place(flag: str, path: Path) -> None:
+    """Raise `UserError` where no directory can be made or written."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{flag} {path} is a file; name a directory")
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise UserError(f"{flag} {path} lies in a file, {existing}; name a directory")
+    if not os.access(existing, os.W_OK):
+        raise UserError(f"{flag} {path} cannot be written; name another directory")
+
+
+def _make(flag: str, path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{flag} {path} cannot be made ({error.strerror})") from None
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@contextmanager
+def _hold(directory: Path) -> Iterator[None]:
+    """Keep every other process from running in `directory` while the block runs.
+
+    The operating system holds the lock (`filelock`: flock on Unix, msvcrt on Windows), so that a
+    killed run leaves none behind; who holds it stands in a file beside it.
+
+    Raises:
+        UserError: somebody holds it, or nothing can be written there.
+    """
+    lock, holder = FileLock(directory / LOCK), directory / HOLDER
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"--run-dir {directory} is in use by {_who(holder)}; wait for it or stop it, "
+            "or name another directory"
+        ) from None
+    except OSError as error:
+        raise UserError(f"--run-dir {directory} cannot be locked ({error.strerror})") from None
+    try:
+        now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+        holder.write_text(f"process {os.getpid()} on {platform.node()} since {now}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        # Before the release: who has opened it sees that it has lost its name, and tries anew.
+        (directory / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def _who(holder: Path) -> str:
+    try:
+        return holder.read_text() or "another process"
+    except OSError:
+        return "another process"
 
 
 def _is_number(value: object) -> bool:

@@ -1,16 +1,18 @@
-"""The kind of machine and the versions on it: a figure without them says nothing."""
+"""Name the kind of machine and the versions on it: a figure without them says nothing."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 
 def processor() -> str:
     """All that the system says of what the processor can do, for what is compiled for it."""
     # "flags" on x86, "Features" on Arm.
-    said = {platform.machine(), platform.processor(), *_cpuinfo("model name", "flags", "Features")}
-    return "\n".join(sorted(said))
+    words = {platform.machine(), platform.processor()}
+    return "\n".join(sorted(words | {*_cpuinfo("model name", "flags", "Features")}))
 
 
 def machine() -> str:
@@ -19,9 +21,13 @@ def machine() -> str:
     # Python's own answer is empty on most Linux systems.
     for line in _cpuinfo("model name")[:1]:
         name = line.partition(":")[2].strip() or name
+    return f"{name}, {cores()} core{'s' if cores() != 1 else ''}"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return f"{name}, {cores} core{'s' if cores != 1 else ''}"
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _cpuinfo(*names: str) -> list[str]:
@@ -33,8 +39,13 @@ def _cpuinfo(*names: str) -> list[str]:
     return [line for line in lines if line.startswith(names)]
 
 
-def versions() -> dict[str, str]:
-    """Of Python and the packages that decide what is computed."""
-    packages = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version()} | found
+PACKAGES = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Of Python and the packages that decide what is computed, as far as they are installed."""
+    numbers = {"python": platform.python_version()}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            numbers[name] = importlib.metadata.version(name)
+    return numbers

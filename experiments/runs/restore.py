@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from experiments.config import imdb, mnist
 from experiments.config.cli import UserError, parse
 from experiments.config.settings import unflatten
-from experiments.runs.directory import FREE, RunDir, read_json
+from experiments.runs.directory import FREE, RunDir
+from experiments.storage.files import read_json
 
 TASKS: Mapping[str, type] = {"imdb": imdb.Settings, "mnist": mnist.Settings}
 

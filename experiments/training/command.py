@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.runs.directory import RunDir
-from experiments.training import compile_cache
 from experiments.training.devices import start
 from experiments.training.loop import Runner
 from experiments.training.progress import Screen
+from experiments.training.runtime import compiled_steps_kept
 from experiments.training.task import Settings, Task
 
 
@@ -32,7 +32,7 @@ def train(
         directory.check(resume=settings.run.resume)
     screen = Screen(quiet=not leader)
     placement = start(settings.hardware, settings.training.batch_size)
-    with placement.together(), compile_cache.kept(name.partition("-")[0], settings):
+    with placement.together(), compiled_steps_kept():
         task = prepare(screen.say)
         status = Runner(task, settings, directory, screen, placement).main()
         if status == 0 and leader and after is not None:

@@ -206,7 +206,7 @@ def start(hardware: Hardware, batch_size: int) -> Placement:
         UserError: as `check`; too few devices, or processes that cannot be reached.
     """
     check(hardware, batch_size)
-    runtime.reuse()
+    runtime.reuse_memory()
     index, processes = hardware.process_id, hardware.processes
     if processes > 1:
         try:

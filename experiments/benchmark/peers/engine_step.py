@@ -18,7 +18,7 @@ from experiments.training.step import make_optimizer, make_schedule, make_steps
 
 def prepare(threads: int) -> bool:
     """As the command begins."""
-    runtime.reuse()
+    runtime.reuse_memory()
     return jitted.prepare(threads)
 
 

@@ -8,7 +8,8 @@ from run_files import CONFIG, rows, run_dir
 from experiments.config.cli import UserError
 from experiments.plots import curves
 from experiments.report import __main__ as report
-from experiments.runs.directory import RunDir, read_json
+from experiments.runs.directory import RunDir
+from experiments.storage.files import read_json
 
 SUMMARY = {"parameters": 328353, "test_accuracy": 0.8812}
 DEEP = "[" * 100_000

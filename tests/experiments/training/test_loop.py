@@ -365,7 +365,7 @@ def test_a_second_run_in_one_directory_is_told_who_holds_it(tmp_path):
 def test_a_lock_of_a_dead_process_is_taken_over(tmp_path):
     path = tmp_path / "run"
     code = (
-        "import os, pathlib, signal, sys; from experiments.runs.lock import hold\n"
+        "import os, pathlib, signal, sys; from experiments.runs.directory import _hold as hold\n"
         "with hold(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     path.mkdir()
