@@ -1,4 +1,4 @@
-"""Which data sets are prepared, how to prepare one, and what is in it.
+"""Say which data sets are prepared, prepare one, or show what is in it.
 
 python -m experiments.data status
 python -m experiments.data prepare imdb
@@ -70,8 +70,8 @@ def _say(line: str) -> None:
 def _status(name: Name, root: Path) -> None:
     try:
         prepared = find(name, root)
-    except UserError as mistake:
-        print(f"{name}: {mistake}")
+    except UserError as error:
+        print(f"{name}: {error}")
         return
     if prepared is not None:
         counts = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())

@@ -1,6 +1,6 @@
-"""The built-in sample of digits: drawn from the fonts that matplotlib brings, bent and blurred.
+"""Draws the built-in sample of digits from the fonts that matplotlib brings, bent and blurred.
 
-Every glyph is rendered large, in four thicknesses; an image is one of them, seen through a random
+Every glyph is rendered large, in three thicknesses; an image is one of them, seen through a random
 affine map. A small image's point p is looked up in the large one at
 
     q = scale * R(angle) * shear * (p - centre - shift) + centre of mass
@@ -29,8 +29,8 @@ _FONTS = (
     *(f"DejaVuSansMono{kind}" for kind in ("", "-Oblique")),
     *(f"DejaVuSerif{kind}" for kind in ("", "-Bold", "-Italic")),
     *(f"STIXGeneral{kind}" for kind in ("", "Bol", "Italic", "BolIta")),
-    "cmr10", "cmss10", "cmtt10", "cmti10", "cmb10",
-)  # fmt: skip
+    *(f"cm{kind}10" for kind in ("r", "ss", "tt", "ti", "b")),
+)
 
 
 def draw(n: int, *, stream: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,9 +61,9 @@ def draw(n: int, *, stream: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _look_up(images: np.ndarray, which: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Bilinear values of images[which[n]] at the points at [2, n, P]; float32 [n, P].
+    """Bilinear values of `images[which[n]]` at the points `at` [2, n, P]; float32 [n, P].
 
-    images is uint8 [k, L, L] and black at its edge.
+    `images` is uint8 [k, L, L] and black at its edge.
     """
     side = images.shape[1]
     at = np.clip(at, 0, side - np.float32(1.01))

@@ -1,12 +1,12 @@
-"""The order of examples: permutations, splits and cuts that are functions of their seed alone.
+"""Orders examples: permutations, splits and cuts that are functions of their seed alone.
 
-Everything is drawn from raw bits of a counter-based generator: NumPy promises their stream for
-ever, that of `Generator.permutation` not.
+All numbers come from the raw bits of a counter-based generator: NumPy promises that their stream
+never changes, but not that of `Generator.permutation`.
 """
 
 import numpy as np
 
-# Stands in a batch where there is no example.
+# Stands in a batch where no example does.
 FILLER = -1
 
 # Which word of the key the generator gets for the split, out of reach of any epoch.
@@ -14,7 +14,7 @@ _SPLIT = 2**64 - 1
 
 
 def generator(seed: int, stream: int) -> np.random.Philox:
-    """Counter-based: the key alone makes the numbers, no earlier epoch has to be drawn."""
+    """Random bits that depend on this key alone, so that no earlier epoch has to be drawn."""
     if not (0 <= seed < 2**64 and 0 <= stream < 2**64):
         raise ValueError(f"seed is {seed} and epoch {stream}; give numbers from 0 to 2**64 - 1")
     return np.random.Philox(key=np.array([seed, stream], np.uint64))
@@ -33,11 +33,11 @@ def uniform(source: np.random.Philox, n: int) -> np.ndarray:
 def split_validation(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide the numbers 0 to n-1 at random: `(train_rows, validation_rows)`, both sorted, int64.
 
-    `round(n * fraction)` go to validation, but where `fraction` is positive at least one, and at
-    least one stays for training.
+    `round(n * fraction)` go to validation: at least one where `fraction` is positive, and never
+    all.
 
     Raises:
-      ValueError: `fraction` is not in [0, 1), or `n` is too small to divide.
+        ValueError: `fraction` is not in [0, 1), or `n` is too small to divide.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction is {fraction}; give a number at least 0 and below 1")

@@ -1,22 +1,20 @@
-"""Which data a run gets: a prepared data set, one prepared now, or the built-in sample.
+"""Chooses the data of a run: a prepared data set, one prepared now, or the built-in sample.
 
-The same for every data set: `tfds` is the data set or an error. `auto` is the data set, but where
-it is neither prepared nor can be had within seconds, the sample, announced by a banner. `sample`
-is the sample, and nothing is looked for.
+For every data set, `tfds` is the data set or an error; `auto` is the data set too, but where it is
+neither prepared nor can be fetched, the sample, announced by a banner; `sample` is the sample, and
+nothing is looked for.
 """
 
 import shlex
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from experiments.config.cli import UserError
-from experiments.data.prepare import UnavailableError, prepare
+from experiments.data.prepare import Say, UnavailableError, prepare
 from experiments.data.tfds import Name, Prepared, data_root, find
 
 Data = Literal["auto", "tfds", "sample"]
-Say = Callable[[str], None]
 
 # For the banner: what the sample consists of, and what its figures say nothing about.
 _SAMPLE: dict[Name, tuple[str, str]] = {
@@ -29,13 +27,13 @@ def obtain(name: Name, data: Data, data_dir: str | None, say: Say) -> Prepared |
     """The prepared data set, prepared first where that has to be done; None for the sample.
 
     Args:
-      name: which data set.
-      data: `auto`, `tfds` or `sample`, as above.
-      data_dir: TFDS's `data_dir`; None for TFDS's default.
-      say: gets lines for the user.
+        name: which data set.
+        data: `auto`, `tfds` or `sample`, as above.
+        data_dir: TFDS's `data_dir`; None for TFDS's default.
+        say: gets lines for the user.
 
     Raises:
-      UserError: the data cannot be read or is damaged; for `tfds` also where it cannot be had.
+        UserError: the data cannot be read or is damaged; for `tfds` also where it cannot be had.
     """
     if data == "sample":
         return None
@@ -43,8 +41,8 @@ def obtain(name: Name, data: Data, data_dir: str | None, say: Say) -> Prepared |
     prepared = find(name, root)
     if prepared is not None:
         return prepared
-    # A directory that the user named and that is not there is more likely a slip of the pen
-    # than a wish for a new one.
+    # A directory that the user named and that is not there is more likely misspelt than meant to
+    # be new.
     if data_dir is not None and not root.exists():
         raise UserError(
             f"--data-dir {root} does not exist; correct it, or make it with "

@@ -1,23 +1,22 @@
-"""Reading data sets that TFDS has prepared, without TensorFlow.
+"""Reads data sets that TFDS has prepared, without TensorFlow.
 
 A prepared data set is a directory `DATA_DIR/NAME[/CONFIG]/VERSION/` with `dataset_info.json` and
-the shards named in it, in the `array_record` format. Where it lies and what it counts is found
-here by its files alone, so that a start from kept tokens need not import TFDS; the records are
-read by `tfds.data_source`. Preparing is in `tfds_prepare`.
+the shards named in it, in the `array_record` format. Where it lies and how many examples it has is
+found by its files alone, so that a start from kept arrays need not import TFDS; the records are
+read by TFDS itself. `prepare` prepares.
 """
 
-import contextlib
 import hashlib
 import json
-import logging
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from experiments.config.cli import UserError
+from experiments.storage.quiet import quiet
 
 Name = Literal["imdb", "mnist"]
 Split = Literal["train", "test"]
@@ -30,7 +29,7 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 class Prepared(NamedTuple):
-    """A prepared data set: where it lies, and its number of examples per split."""
+    """A prepared data set: where it lies, and the number of examples in each split."""
 
     name: Name
     directory: Path
@@ -42,7 +41,7 @@ class Prepared(NamedTuple):
         return self.directory.parents[len(Path(BUILDERS[self.name]).parts)]
 
     def fingerprint(self) -> str:
-        """A digest over name, size and time of every file; changes when the data may have."""
+        """A digest of name, size and time of every file; it changes when the data may have."""
         digest = hashlib.sha256(self.name.encode())
         for path in sorted(self.directory.iterdir()):
             stat = path.stat()
@@ -54,7 +53,7 @@ def data_root(data_dir: str | None) -> Path:
     """The absolute `data_dir`; where None, TFDS's own: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-      UserError: there is something, but no directory that can be read.
+        UserError: there is something, but no directory that can be read.
     """
     if data_dir is None:
         data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
@@ -68,9 +67,9 @@ def data_root(data_dir: str | None) -> Path:
         os.listdir(root)
     except FileNotFoundError:
         pass
-    except OSError as mistake:
+    except OSError as error:
         raise UserError(
-            f"--data-dir {root} cannot be read ({mistake.strerror}); give a directory that can"
+            f"--data-dir {root} cannot be read ({error.strerror}); give a directory that can"
         ) from None
     return root
 
@@ -79,14 +78,14 @@ def find(name: Name, root: Path) -> Prepared | None:
     """The newest prepared version under `root`, or None.
 
     Raises:
-      UserError: there is one, but it is damaged or not in the `array_record` format.
+        UserError: there is one, but it is damaged or not in the `array_record` format.
     """
     try:
         candidates = list((root / BUILDERS[name]).iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as mistake:
-        raise UserError(f"{mistake.filename} cannot be read: {mistake.strerror}") from None
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
     # TFDS prepares in `incomplete.*` and renames at the end, so a version's name means complete.
     versions = {
         tuple(map(int, match.groups())): path
@@ -106,9 +105,9 @@ def read(prepared: Prepared, split: Split) -> list[dict[str, Any]]:
     `dataset_info.json`.
 
     Raises:
-      UserError: a shard is missing, cut off or damaged, or does not hold what it should.
+        UserError: a shard is missing, cut off or damaged, or does not hold what it should.
     """
-    with _quiet():
+    with quiet("absl"):  # its exceptions say the same
         import tensorflow_datasets as tfds
 
         try:
@@ -116,15 +115,15 @@ def read(prepared: Prepared, split: Split) -> list[dict[str, Any]]:
             info = builder.info.splits[split]
             shards = dict(zip(map(Path, info.filepaths), info.shard_lengths, strict=True))
         # Whatever foreign code makes of damaged files, the user gets one line.
-        except Exception as mistake:
-            raise _damaged(prepared, prepared.directory, mistake) from None
+        except Exception as error:
+            raise _damaged(prepared, prepared.directory, error) from None
         for path, count in shards.items():
             _check_count(prepared, path, count)
         try:
             source = builder.as_data_source(split)
             return list(source.__getitems__(range(len(source))))
-        except Exception as mistake:
-            raise _damaged(prepared, _broken_shard(list(shards)), mistake) from None
+        except Exception as error:
+            raise _damaged(prepared, _broken_shard(list(shards)), error) from None
 
 
 def _counts(name: Name, directory: Path) -> dict[str, int]:
@@ -138,8 +137,8 @@ def _counts(name: Name, directory: Path) -> dict[str, int]:
         missing = [split for split in SPLITS if split not in counts]
     except FileNotFoundError:
         raise _damaged(incomplete, path, "it is missing") from None
-    except OSError as mistake:
-        raise UserError(f"{path} cannot be read: {mistake.strerror}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(incomplete, path, "it is no description of a data set") from None
     if missing:
@@ -158,19 +157,19 @@ def _check_count(prepared: Prepared, path: Path, count: int) -> None:
     # A shard cut to its first block opens without complaint and yields None for every record.
     from array_record.python.array_record_module import ArrayRecordReader
 
-    found, why = 0, ""
+    records, why = 0, ""
     try:
         reader = ArrayRecordReader(str(path))
-        found = reader.num_records()
+        records = reader.num_records()
         reader.close()
-    except Exception as mistake:
-        why = str(mistake)
-    if why or found != count:
-        raise _damaged(prepared, path, why or f"{found:,} records, not {count:,}")
+    except Exception as error:
+        why = str(error)
+    if why or records != count:
+        raise _damaged(prepared, path, why or f"{records:,} records, not {count:,}")
 
 
 def _broken_shard(paths: list[Path]) -> Path:
-    """Which of the shards cannot be read through; the first where all can."""
+    """Which of the shards cannot be read to its end; the first where all can."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     for path in paths:
@@ -188,15 +187,3 @@ def _damaged(prepared: Prepared, path: Path, reason: object) -> UserError:
         f"{path} cannot be used: {why}; delete {directory} and run "
         f"`python -m experiments.data prepare {prepared.name} --data-dir {root}`"
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep TFDS's own log lines off the terminal; its exceptions say the same."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,19 +1,18 @@
-"""A tree of arrays in a directory, under seal: what is read back is what was written, or an error.
+"""Keeps a tree of arrays in a directory: what is read is what was written, or it is an error.
 
 `arrays/` is written and read by Orbax, as one flat dict from a readable name (`params/cell/wx`)
 to an array. Orbax takes every dtype, puts many arrays into few files and stores them as JSON and
 raw bytes, so that reading can execute nothing; but (orbax-checkpoint 0.12) it loads flipped bits,
-reads lost chunks as zeros and casts, all silently. `manifest.json` is the seal: the caller's
-`content`, dtype, shape and SHA-256 of every array, the SHA-256 of every file, and one over all
-that. Files are compared before Orbax opens them (its readers answer damage with a traceback of
-their own now and then), arrays after it has read them.
+reads lost chunks as zeros and casts, all silently. So `manifest.json` holds the caller's `content`,
+dtype, shape and SHA-256 of every array, the SHA-256 of every file, and one of all that. Files are
+compared before Orbax opens them (its readers sometimes answer damage with a traceback of their
+own), arrays after it has read them.
 """
 
 import contextlib
 import gc
 import hashlib
 import json
-import logging
 import os
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple
 
 from experiments.config.cli import UserError
 from experiments.storage.files import sync
+from experiments.storage.quiet import quiet
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """All but the arrays themselves; `files` are relative to the directory."""
+    """All but the arrays themselves; `files` are named from the directory on."""
 
     content: dict[str, Any]
     arrays: dict[str, Entry]
@@ -56,7 +56,7 @@ class Manifest(NamedTuple):
 
 
 def write(directory: Path, tree: PyTree, content: dict[str, Any]) -> None:
-    """Write `tree` and `content` into a new directory; on disk and read back on return.
+    """Write `tree` and `content` into a new directory; on return they are on disk and read back.
 
     Leaves are arrays and numbers of any dtype that Orbax knows, `content` is what JSON can hold
     (tuples return as lists, keys as strings); else `TypeError`, before a file is made.
@@ -113,13 +113,13 @@ def read_arrays(
                 kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in filled}
                 arguments = ocp.args.PyTreeRestore(filled, restore_args=kinds, partial_restore=True)
                 arrays |= checkpointer.restore(directory / ARRAYS, args=arguments)
-        found = {name: _entry(arrays[name]) for name in entries}
+        read = {name: _entry(arrays[name]) for name in entries}
     except Exception as error:
         # Not damage, the files being right: no memory, or a version of Orbax that cannot read them.
         raise UserError(f"Orbax cannot read {directory}: {line(error)}") from error
     for name, entry in entries.items():
-        if found[name] != entry:
-            was, now = (f"{e} {e.sha256[:12]}" for e in (entry, found[name]))
+        if read[name] != entry:
+            was, now = (f"{e} {e.sha256[:12]}" for e in (entry, read[name]))
             raise DamagedError(f"{directory} is damaged: {name} was written as {was}, is {now}")
     return {name: arrays[name] for name in entries}
 
@@ -218,12 +218,12 @@ def _check_files(directory: Path, manifest: Manifest) -> None:
         if ".." in Path(name).parts or Path(name).is_absolute() or path.exists() != path.is_file():
             raise DamagedError(f"{directory} is damaged: {name} is no file in it")
         try:
-            found = _file_digest(path)
+            same = _file_digest(path) == digest
         except PermissionError as error:
             raise UserError(f"cannot read {directory}: {line(error)}") from error
         except Exception as error:
             raise DamagedError(f"{directory} is damaged: {line(error)}") from error
-        if found != digest:
+        if not same:
             raise DamagedError(f"{directory / name} is damaged: its digest differs")
 
 
@@ -238,11 +238,7 @@ def _reserve(directory: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[tuple[Any, Any]]:
-    """Orbax and a checkpointer, both quiet: a failure is one exception and nothing else.
-
-    After the first of several failures Orbax leaves the others to finish on a closed event loop;
-    they are reported by whoever is told of them, with tracebacks, until they are collected.
-    """
+    """Orbax and a checkpointer; a failure is one exception and prints nothing."""
     import jax
     import orbax.checkpoint as ocp
 
@@ -250,22 +246,19 @@ def _orbax() -> Iterator[tuple[Any, Any]]:
     index = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=index, active_processes={index})
     handler = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels, hook = [logger.level for logger in loggers], sys.unraisablehook
-    sys.unraisablehook = lambda report: None
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    failure = None
-    try:
-        yield ocp, ocp.Checkpointer(handler, multiprocessing_options=alone)
-    except Exception as error:
-        failure = line(error)
-    finally:
-        if failure:
-            time.sleep(0.1)
-            gc.collect()
-        sys.unraisablehook = hook
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    failure, hook = None, sys.unraisablehook
+    with quiet("absl", "asyncio"):
+        sys.unraisablehook = lambda report: None
+        try:
+            yield ocp, ocp.Checkpointer(handler, multiprocessing_options=alone)
+        except Exception as error:
+            failure = line(error)  # without its traceback, which holds what is collected below
+        finally:
+            if failure:
+                # Orbax leaves the tasks that fail after the first on a closed event loop. They are
+                # reported with tracebacks when they are collected, so that is done here.
+                time.sleep(0.1)
+                gc.collect()
+            sys.unraisablehook = hook
     if failure:
         raise OSError(failure)
