@@ -32,7 +32,7 @@ def train(
         directory.check(resume=settings.run.resume)
     screen = Screen(quiet=not leader)
     placement = start(settings.hardware, settings.training.batch_size)
-    with placement.together(), compiled_steps_kept():
+    with placement.processes.together(), compiled_steps_kept():
         task = prepare(screen.say)
         status = Runner(task, settings, directory, screen, placement).main()
         if status == 0 and leader and after is not None:

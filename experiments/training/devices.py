@@ -1,4 +1,4 @@
-"""Where a run is computed, and which process writes: one device, many, or several processes.
+"""Place a run on its devices: one, or many that share each batch.
 
     --devices N                 one program over a mesh, each batch split between the devices (jit)
     --pmap                      the same training through `jax.pmap`
@@ -11,14 +11,10 @@ the whole batch, and losses and gradients are means over it. Sums are added in a
 that parameters agree to rounding.
 """
 
-import contextlib
 import dataclasses
 import functools
-import json
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -28,12 +24,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from experiments.config.cli import UserError
 from experiments.config.settings import Hardware
 from experiments.training import runtime
+from experiments.training.processes import ONE_PROCESS, Processes, join
 from jaxrnn import parallel
-
-# Seconds without a sign of life after which a process counts as gone (one that dies closes its
-# connections and is missed at once; 60 were too few on a machine so busy that compiling took as
-# long), and seconds to wait until all are there.
-HEARTBEAT, JOIN = 100, 300
 
 
 class Placement(NamedTuple):
@@ -42,18 +34,12 @@ class Placement(NamedTuple):
     Attributes:
         mesh: the devices; None for the default one alone.
         pmap: through `jax.pmap` instead of jit.
-        processes, process: how many take part, and which of them this is.
+        processes: how many take part, and which of them this is.
     """
 
     mesh: Mesh | None = None
     pmap: bool = False
-    processes: int = 1
-    process: int = 0
-
-    @property
-    def leader(self) -> bool:
-        """Whether this process writes."""
-        return self.process == 0
+    processes: Processes = ONE_PROCESS
 
     @property
     def axis_name(self) -> str | None:
@@ -99,74 +85,11 @@ class Placement(NamedTuple):
 
         return split_train, split_evaluate
 
-    def shared(self, read: Callable[[], Any], like: Any) -> Any:
-        """What the first process reads, in every process.
-
-        `read` gives None or `(number, arrays in the form of like, *what JSON can hold)`.
-        A `UserError` there is one everywhere, so that nobody waits for a process that has gone.
-        """
-        if self.processes == 1:
-            return read()
-        said: dict[str, Any] = {}
-        buffer = b""
-        if self.leader:
-            try:
-                found = read()
-                if found is not None:
-                    number, arrays, *notes = found
-                    said = {"found": [number, notes]}
-                    leaves = jax.tree.leaves(arrays)
-                    buffer = b"".join(np.asarray(leaf).tobytes() for leaf in leaves)
-            except UserError as mistake:
-                said = {"mistake": str(mistake)}
-        said = json.loads(self._from_leader(json.dumps(said).encode()))
-        if "mistake" in said:
-            raise UserError(said["mistake"])
-        if "found" not in said:
-            return None
-        number, notes = said["found"]
-        return number, _unpacked(self._from_leader(buffer), like), *notes
-
-    def largest(self, number: int) -> int:
-        """The largest of the processes' numbers: a signal that came to one of them, or 0."""
-        if self.processes == 1:
-            return number
-        from jax.experimental import multihost_utils
-
-        return int(multihost_utils.process_allgather(np.int32(number)).max())
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Where one process ends by an error, end the others too, each with a line that says so.
-
-        At its exit jax waits for all processes, and they would wait for this one in their next
-        sum: hence the way out past all that.
-        """
-        if self.processes == 1:
-            yield
-            return
-        try:
-            yield
-        except BaseException as error:
-            code, text = _last_words(error, self)
-            with contextlib.suppress(Exception):
-                print(text, file=sys.stderr, flush=True)
-                sys.stdout.flush()
-            os._exit(code)
-
     def _own(self, tree: Any) -> Any:
         """Sums as this process has them, so that they mix with its other numbers."""
-        if self.processes == 1:
+        if self.processes.count == 1:
             return tree
         return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
-
-    def _from_leader(self, content: bytes) -> bytes:
-        from jax.experimental.multihost_utils import broadcast_one_to_all
-
-        size = int(broadcast_one_to_all(np.int32(len(content))))
-        # Bytes, because a sum with zeros (which a broadcast is) would lose the sign of -0.0.
-        sent = np.frombuffer(content, np.uint8) if self.leader else np.zeros(size, np.uint8)
-        return np.asarray(broadcast_one_to_all(sent)).astype(np.uint8).tobytes()
 
 
 ONE_DEVICE = Placement()
@@ -209,19 +132,7 @@ def start(hardware: Hardware, batch_size: int) -> Placement:
     runtime.reuse_memory()
     index, processes = hardware.process_id, hardware.processes
     if processes > 1:
-        try:
-            jax.distributed.initialize(
-                hardware.coordinator,
-                processes,
-                index,
-                initialization_timeout=JOIN,
-                heartbeat_timeout_seconds=HEARTBEAT,
-            )
-        except Exception as error:
-            raise UserError(
-                f"process {index} of {processes} cannot join at --coordinator "
-                f"{hardware.coordinator} ({_line(error)})"
-            ) from error
+        join(hardware)
     many = hardware.pmap or processes > 1
     if not many and hardware.devices in (None, 1):
         return ONE_DEVICE
@@ -230,39 +141,4 @@ def start(hardware: Hardware, batch_size: int) -> Placement:
     except ValueError as error:
         raise UserError(f"--devices: {error}") from None
     check(dataclasses.replace(hardware, devices=mesh.size), batch_size)
-    return Placement(mesh, hardware.pmap, processes, index)
-
-
-def _unpacked(buffer: bytes, like: Any) -> Any:
-    leaves, at = [], 0
-    for leaf in jax.tree.leaves(like):
-        size = leaf.size * leaf.dtype.itemsize
-        array = np.frombuffer(buffer[at : at + size], leaf.dtype).reshape(leaf.shape)
-        leaves.append(jax.numpy.asarray(array))
-        at += size
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _last_words(error: BaseException, placement: Placement) -> tuple[int, str]:
-    who = f"process {placement.process} of {placement.processes}"
-    match error:
-        case UserError():
-            return 2, f"error: {error}"
-        case KeyboardInterrupt():
-            return 130, "interrupted"
-        case SystemExit():
-            return int(error.code or 0), ""
-    # A sum that runs where it is called raises a bare ValueError that begins with XLA's status.
-    broken = isinstance(error, ValueError) and re.match(r"[A-Z_]+: ", str(error))
-    if broken or isinstance(error, jax.errors.JaxRuntimeError):
-        return 1, (
-            f"error: {who} has lost another one ({_line(error)}); "
-            "start all of them again, with --resume where a step was saved"
-        )
-    import traceback
-
-    return 1, "".join(traceback.format_exception(error))
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return Placement(mesh, hardware.pmap, Processes(processes, index))

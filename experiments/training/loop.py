@@ -25,6 +25,7 @@ from experiments.runs.directory import RunDir, best_row
 from experiments.runs.load import best_params
 from experiments.training.devices import ONE_DEVICE, Placement
 from experiments.training.nonfinite import Seen, Watch
+from experiments.training.processes import Shared
 from experiments.training.progress import Bar, Screen
 from experiments.training.signals import watch
 from experiments.training.step import (
@@ -58,7 +59,7 @@ class Runner:
         placement: Placement = ONE_DEVICE,
     ):
         self.task, self.screen, self.directory = task, screen, directory
-        self.placement = placement
+        self.processes, self.devices = placement.processes, placement.names()
         self.settings, self.cell = flatten(settings), settings.model.cell
         training, self.run = settings.training, settings.run
         self.training = training
@@ -68,16 +69,24 @@ class Runner:
         graphdef, self.params = nnx.split(task.model)
         total_steps = training.epochs * task.train.steps_per_epoch
         rate = make_schedule(training.schedule, training.learning_rate, total_steps)
-        self.watch = Watch(directory if placement.leader else None, training, rate, screen.say)
+        log = directory if self.processes.leader else None
+        self.watch = Watch(log, training, rate, screen.say)
         optimizer = make_optimizer(
-            training.optimizer, rate, clip_norm=training.clip_norm,
-            weight_decay=training.weight_decay, epsilon=training.epsilon,
-        )  # fmt: skip
+            training.optimizer,
+            rate,
+            clip_norm=training.clip_norm,
+            weight_decay=training.weight_decay,
+            epsilon=training.epsilon,
+        )
         self.steps: Steps = make_steps(
-            graphdef, optimizer, jax.random.key(training.seed), average=training.average,
-            smoothing=training.label_smoothing, sigmoid_twice=training.loss == "sigmoid-twice",
+            graphdef,
+            optimizer,
+            jax.random.key(training.seed),
+            average=training.average,
+            smoothing=training.label_smoothing,
+            sigmoid_twice=training.loss == "sigmoid-twice",
             placement=placement,
-        )  # fmt: skip
+        )
 
     def main(self) -> int:
         """Train, say how it ended, and give the exit status."""
@@ -110,9 +119,9 @@ class Runner:
             dataset=self.task.dataset,
             data=self.task.digests,
             settings=self.settings,
-            devices=self.placement.names(),
+            devices=self.devices,
         )
-        self.store = Store(self.directory, self.placement, config, self.screen.say)
+        self.store = Store(self.directory, self.processes, config, self.screen.say)
         resumed, finished = self.store.open(held, self.task.save, resume=self.run.resume)
         if finished is not None:
             self.screen.say(f"This run is finished already: {self.directory.path}")
@@ -126,7 +135,7 @@ class Runner:
         stopped = self._epochs(state, seconds)
         if stopped is None:
             return self._finish()
-        if self.rows and self.placement.leader:
+        if self.rows and self.processes.leader:
             curves.draw(self.directory.path)
         return stopped
 
@@ -191,7 +200,7 @@ class Runner:
         self.rows.append(row)
         state = state.next_epoch()
         self.store.save(state, self.rows, 0.0, score=val_accuracy)
-        if self.placement.leader:
+        if self.processes.leader:
             self.directory.write_rows(self.rows)
             self.picture.draw(time.perf_counter())
         self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
@@ -199,29 +208,32 @@ class Runner:
 
     def _signal(self, signals: list[int]) -> int:
         """The signal that came to any of the processes, or 0."""
-        return self.placement.largest(signals[0] if signals else 0)
+        return self.processes.largest(signals[0] if signals else 0)
 
     def _finish(self) -> dict[str, Any]:
         known = {"settings": self.settings, "data": self.task.digests}
-        averaged = self.training.average > 0
-        step, params = self.placement.shared(
-            lambda: best_params(self.checkpoints, self.params, averaged, known, self.screen.say),
-            self.params,
-        )
+        averaged, say = self.training.average > 0, self.screen.say
+
+        def read() -> Shared:
+            return Shared(*best_params(self.checkpoints, self.params, averaged, known, say))
+
+        best = self.processes.shared(read, self.params)
+        assert best is not None
+        step, params = best
         test_loss, test_accuracy = self.evaluate(params, self.task.test)
         # Not `best_row`: where the best checkpoint was damaged, another one was tested.
-        best = next((row for row in self.rows if row["step"] == step), best_row(self.rows))
+        row = next((row for row in self.rows if row["step"] == step), best_row(self.rows))
         result = {
             "dataset": self.task.dataset,
             "cell": self.cell,
             "parameters": summary.count(self.task.model),
-            "best_epoch": best["epoch"],
-            "best_val_accuracy": best["val_accuracy"],
+            "best_epoch": row["epoch"],
+            "best_val_accuracy": row["val_accuracy"],
             "test_loss": test_loss,
             "test_accuracy": test_accuracy,
             "seconds": round(sum(row["seconds"] for row in self.rows), 3),
         }
-        if self.placement.leader:
+        if self.processes.leader:
             self.directory.write_summary(result)
             curves.draw(self.directory.path)
         return result

@@ -8,7 +8,7 @@ from typing import Any
 from experiments.runs import provenance
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
-from experiments.training.devices import Placement
+from experiments.training.processes import Processes, Shared
 from experiments.training.step import TrainState
 
 Rows = list[dict[str, Any]]
@@ -24,11 +24,11 @@ class Store:
     def __init__(
         self,
         directory: RunDir,
-        placement: Placement,
+        processes: Processes,
         config: dict[str, Any],
         say: Callable[[str], None],
     ):
-        self.directory, self.placement, self.config, self.say = directory, placement, config, say
+        self.directory, self.processes, self.config, self.say = directory, processes, config, say
         self.checkpoints = Checkpoints(directory.checkpoints)
         self.identity = provenance.fixed(config)
 
@@ -45,9 +45,9 @@ class Store:
         Returns:
             Whether a run goes on here, and the summary of a finished one.
         """
-        _, _, resumed, finished = self.placement.shared(
-            lambda: (0, (), *self._open(held, save, resume)), ()
-        )
+        opened = self.processes.shared(lambda: Shared(self._open(held, save, resume)))
+        assert opened is not None
+        resumed, finished = opened.notes
         return resumed, finished
 
     def _open(
@@ -69,25 +69,25 @@ class Store:
     def restore(self, fresh: TrainState) -> tuple[TrainState, Rows, float]:
         """The newest good checkpoint, its rows and the seconds of its epoch; else `fresh`."""
         like = fresh._asdict()
-        newest = self.placement.shared(lambda: self._newest(like), like)
+        newest = self.processes.shared(lambda: self._newest(like), like)
         if newest is None:
             self.say("No checkpoint yet: starting at the first step.")
             return fresh, [], 0.0
-        step, arrays, meta = newest
+        step, meta = newest.notes
         # The rows of the checkpoint are the truth: a kill between the two writes loses nothing.
-        if self.placement.leader:
+        if self.processes.leader:
             self.directory.write_rows(meta["rows"])
         self.say(f"Continuing at step {step:,}.")
-        return TrainState(**arrays), meta["rows"], meta["seconds"]
+        return TrainState(**newest.arrays), meta["rows"], meta["seconds"]
 
-    def _newest(self, like: dict[str, Any]) -> tuple[int, Any, dict[str, Any]] | None:
+    def _newest(self, like: dict[str, Any]) -> Shared | None:
         newest = self.checkpoints.restore_newest(like, self.say)
         if newest is None:
             self.directory.check_untrained()
             return None
-        step, _, meta = newest
+        step, arrays, meta = newest
         provenance.check_sealed(meta, self.identity, self.checkpoints.directory / str(step))
-        return newest
+        return Shared((step, meta), arrays)
 
     def save(
         self, state: TrainState, rows: Rows, seconds: float, *, score: float | None = None
@@ -95,6 +95,6 @@ class Store:
         """Write a checkpoint, with a score at the end of an epoch; the step it is of."""
         step = int(state.step)
         meta = {"rows": rows, "seconds": seconds, "run": self.identity}
-        if self.placement.leader:
+        if self.processes.leader:
             self.checkpoints.save(step, state._asdict(), meta, score=score)
         return step

@@ -30,6 +30,7 @@ from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
 from experiments.training.devices import ONE_DEVICE, Placement, check, start
 from experiments.training.loop import Runner, Stopped
+from experiments.training.processes import ONE_PROCESS, Processes
 from experiments.training.progress import Screen
 from experiments.training.step import make_optimizer, make_steps
 from jaxrnn import parallel
@@ -320,7 +321,7 @@ def test_a_lost_process_is_told_from_a_mistake(error, said, capfd, monkeypatch):
     """Jax raises the same failure of a sum as one or the other type: which, depends on timing."""
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    with Placement(processes=2, process=1).together():
+    with Processes(2, 1).together():
         raise error
     assert codes == [1]
     assert said in capfd.readouterr().err
@@ -367,9 +368,9 @@ def test_what_the_leader_cannot_read_is_an_error_for_all():
         raise UserError("no checkpoint")
 
     with pytest.raises(UserError, match="no checkpoint"):
-        ONE_DEVICE.shared(fail, ())
-    assert ONE_DEVICE.shared(lambda: None, ()) is None
-    assert ONE_DEVICE.largest(15) == 15
+        ONE_PROCESS.shared(fail)
+    assert ONE_PROCESS.shared(lambda: None) is None
+    assert ONE_PROCESS.largest(15) == 15
 
 
 def test_good_flags_pass():

@@ -388,14 +388,15 @@ def test_other_versions_are_said_and_no_reason_to_refuse(tmp_path, capsys):
     assert "order and keys are the same" in said
 
 
-def test_a_checkpoint_every_so_many_steps(tmp_path):
-    run, saved = runner(tmp_path / "run", "--checkpoint-steps", "3"), []
-    save = run.checkpoints.save
-    run.checkpoints.save = lambda step, *args, **more: (
-        saved.append(step),
-        save(step, *args, **more),
-    )
-    run.fit()
+def test_a_checkpoint_every_so_many_steps(tmp_path, monkeypatch):
+    saved, save = [], Checkpoints.save
+
+    def noted(checkpoints, step, *args, **more):
+        saved.append(step)
+        save(checkpoints, step, *args, **more)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    runner(tmp_path / "run", "--checkpoint-steps", "3").fit()
     assert saved == [3, 4, 7, 8, 11, 12]
 
 
