@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
-KERNELS = Path("jaxrnn/engines/kernels")
+KERNELS = Path("jaxrnn/engines/_native/kernels")
 
 
 class BuildKernels(build_ext):
@@ -35,7 +35,7 @@ setup(
     cmdclass={"build_ext": BuildKernels},
     ext_modules=[
         Extension(
-            "jaxrnn.engines._kernels",
+            "jaxrnn.engines._native._kernels",
             sources=[str(path) for path in sorted(KERNELS.glob("*.cc"))],
             depends=[str(path) for path in sorted(KERNELS.glob("*.h"))],
             # No flag names a machine: the vector width is chosen when the library runs. The

@@ -1,22 +1,22 @@
 """Recurrent networks for JAX as pure functions: SimpleRNN, LSTM and GRU."""
 
 from jaxrnn import convert, diagnose, engines, parallel
-from jaxrnn.cells import (
+from jaxrnn._cells import (
     CELLS,
     GRU,
     LSTM,
     Cell,
     LSTMState,
     Params,
+    ResetBeforeGRU,
     SimpleRNN,
     State,
     init,
     initial_state,
     step,
 )
-from jaxrnn.layers import init_stack, unroll_stack
-from jaxrnn.reset_before import ResetBeforeGRU
-from jaxrnn.unroll import unroll
+from jaxrnn._stack import init_stack, unroll_stack
+from jaxrnn._unroll import unroll
 
 __all__ = [
     "CELLS",

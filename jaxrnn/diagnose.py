@@ -19,9 +19,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxrnn.cells import AnyState, Cell, Params, product
+from jaxrnn._cells import AnyState, Cell, Params, product
+from jaxrnn._unroll import unroll
 from jaxrnn.engines import scan
-from jaxrnn.unroll import unroll
 
 Loss = Callable[[Any], Array]  # engine -> scalar
 

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cells import Cell, Params
-from jaxrnn.convert.gates import row
-from jaxrnn.unroll import check_params
+from jaxrnn._cells import Cell, Params, check_params
+from jaxrnn.convert._layout import row
 
 Names = Sequence[tuple[str, str]]  # for each block of gates its input and its recurrent layer
 

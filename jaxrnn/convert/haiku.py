@@ -6,9 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cells import Cell, Params
-from jaxrnn.convert.gates import array, inverse, reordered, row
-from jaxrnn.unroll import check_params
+from jaxrnn._cells import Cell, Params, check_params
+from jaxrnn.convert._layout import array, inverse, reordered, row
 
 # Haiku's gates are z, r, n, and its z is our 1 - z: sigmoid(-a) = 1 - sigmoid(a), so the sign of
 # everything that reaches z changes.

@@ -6,10 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cells import Cell, Params
-from jaxrnn.convert.gates import Order, array, inverse, reordered, row
-from jaxrnn.layers import StackParams
-from jaxrnn.unroll import check_params
+from jaxrnn._cells import Cell, Params, check_params
+from jaxrnn._stack import StackParams
+from jaxrnn.convert._layout import Order, array, inverse, reordered, row
 
 # Where Keras keeps our gates: LSTM i, f, g, o as here; GRU z, r, n instead of r, z, n.
 KERAS: dict[str, Order] = {

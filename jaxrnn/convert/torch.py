@@ -6,10 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cells import Cell, Params
-from jaxrnn.convert.gates import array, row
-from jaxrnn.layers import StackParams
-from jaxrnn.unroll import check_params
+from jaxrnn._cells import Cell, Params, check_params
+from jaxrnn._stack import StackParams
+from jaxrnn.convert._layout import array, row
 
 # Its gates stand in our order (LSTM i, f, g, o; GRU r, z, n); its matrices are transposed.
 TORCH = {"rnn": "nn.RNN", "lstm": "nn.LSTM", "gru": "nn.GRU"}

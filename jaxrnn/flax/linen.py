@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax.linen import Bidirectional
 from jaxtyping import Array
 
-from jaxrnn.cells import GRU, LSTM, Cell, Params, SimpleRNN, step
-from jaxrnn.flax import conventions
+from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN, step
+from jaxrnn.flax import _common
 
 __all__ = ["RNN", "Bidirectional", "GRUCell", "LSTMCell", "OptimizedLSTMCell", "SimpleCell"]
 
@@ -51,15 +51,15 @@ class RecurrentCell(nn.RNNCellBase):
         } | ({"bh": self.bias_init} if self.kind.recurrent_bias else {})
         arrays = {}
         for name, custom in inits.items():
-            draw = conventions.initializer(self.kind, name, custom, in_features, self.features)
+            draw = _common.initializer(self.kind, name, custom, in_features, self.features)
             arrays[name] = self.param(name, draw, self.param_dtype)
-        return conventions.cast(Params(**arrays), self.dtype)
+        return _common.cast(Params(**arrays), self.dtype)
 
     def __call__(self, carry: Any, inputs: Array) -> tuple[Any, Array]:
         """One step: `(carry, outputs)` from a carry and inputs [..., D]."""
-        state = conventions.to_state(self.kind, carry)
+        state = _common.to_state(self.kind, carry)
         state, outputs = step(self.kind, self.weights(inputs.shape[-1]), state, inputs)
-        return conventions.to_carry(state), outputs
+        return _common.to_carry(state), outputs
 
     @nn.nowrap
     def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> Any:
@@ -67,8 +67,8 @@ class RecurrentCell(nn.RNNCellBase):
         batch = tuple(input_shape[:-1])
         dtype = self.param_dtype if self.dtype is None else self.dtype
         if self.carry_init is None:
-            return conventions.zero_carry(self.kind, batch, self.features, dtype)
-        return conventions.drawn_carry(self.kind, self.carry_init, rng, batch, self.features, dtype)
+            return _common.zero_carry(self.kind, batch, self.features, dtype)
+        return _common.drawn_carry(self.kind, self.carry_init, rng, batch, self.features, dtype)
 
     @property
     def num_feature_axes(self) -> int:
@@ -149,7 +149,7 @@ class RNN(nn.Module):
             key = jax.random.key(0) if init_key is None else init_key
             shape = inputs.shape[1:] if time_major else (*inputs.shape[:-2], inputs.shape[-1])
             initial_carry = self.cell.initialize_carry(key, shape)
-        return conventions.run(
+        return _common.run(
             self.cell.kind,
             self.cell.weights(inputs.shape[-1]),
             inputs,

@@ -9,9 +9,8 @@ from flax import nnx
 from flax.nnx import Bidirectional
 from jaxtyping import Array
 
-from jaxrnn.cells import GRU, LSTM, Cell, Params, SimpleRNN, step
-from jaxrnn.flax import conventions
-from jaxrnn.unroll import check_params
+from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN, check_params, step
+from jaxrnn.flax import _common
 
 __all__ = ["RNN", "Bidirectional", "GRUCell", "LSTMCell", "OptimizedLSTMCell", "SimpleCell"]
 
@@ -59,7 +58,7 @@ class RecurrentCell(nnx.RNNCellBase):
         self.dtype, self.param_dtype = dtype, param_dtype
 
         def param(name: str, custom: Any, metadata: Mapping[str, Any]) -> nnx.Param:
-            draw = conventions.initializer(self.kind, name, custom, in_features, hidden_features)
+            draw = _common.initializer(self.kind, name, custom, in_features, hidden_features)
             return nnx.Param(draw(rngs.params(), param_dtype), **metadata)
 
         self.wx = param("wx", kernel_init, kernel_metadata)
@@ -89,13 +88,13 @@ class RecurrentCell(nnx.RNNCellBase):
 
     def weights(self) -> Params:
         """The weights in the dtype of the computation."""
-        return conventions.cast(self.params, self.dtype)
+        return _common.cast(self.params, self.dtype)
 
     def __call__(self, carry: Any, inputs: Array) -> tuple[Any, Array]:
         """One step: `(carry, outputs)` from a carry and inputs [..., D]."""
-        state = conventions.to_state(self.kind, carry)
+        state = _common.to_state(self.kind, carry)
         state, outputs = step(self.kind, self.weights(), state, inputs)
-        return conventions.to_carry(state), outputs
+        return _common.to_carry(state), outputs
 
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
@@ -107,11 +106,11 @@ class RecurrentCell(nnx.RNNCellBase):
         batch, units = tuple(input_shape[:-1]), self.hidden_features
         dtype = self.param_dtype if self.dtype is None else self.dtype
         if carry_init is None:
-            return conventions.zero_carry(self.kind, batch, units, dtype)
+            return _common.zero_carry(self.kind, batch, units, dtype)
         if rngs is None:
             raise ValueError("carry_init needs rngs")
         key = rngs.carry() if isinstance(rngs, nnx.Rngs) else rngs()
-        return conventions.drawn_carry(self.kind, carry_init, key, batch, units, dtype)
+        return _common.drawn_carry(self.kind, carry_init, key, batch, units, dtype)
 
     @property
     def num_feature_axes(self) -> int:
@@ -195,7 +194,7 @@ class RNN(nnx.Module):
             keep_order: with `reverse`, give the outputs in the order of the inputs.
             rngs: not used.
         """
-        return conventions.run(
+        return _common.run(
             self.cell.kind,
             self.cell.weights(),
             inputs,

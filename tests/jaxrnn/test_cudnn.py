@@ -14,7 +14,7 @@ import jaxrnn
 from jaxrnn import parallel
 from jaxrnn.engines import cudnn, scan
 
-module = importlib.import_module("jaxrnn.engines.cudnn")
+module = importlib.import_module("jaxrnn.engines._cudnn")
 LENGTHS = np.array([7, 0, 1, 6, 3, 7])
 
 

@@ -14,8 +14,8 @@ from tables import assert_close, every_cell, random_params, random_state, random
 import jaxrnn
 from jaxrnn.engines import native, scan
 
-module = importlib.import_module("jaxrnn.engines.native")
-library = importlib.import_module("jaxrnn.engines.library")
+module = importlib.import_module("jaxrnn.engines._native.engine")
+library = importlib.import_module("jaxrnn.engines._native.library")
 compiled = pytest.mark.skipif(
     bool(library.why_not()) and shutil.which(os.environ.get("CXX", "c++")) is None,
     reason="no C++ compiler, so no kernels",

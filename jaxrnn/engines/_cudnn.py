@@ -13,8 +13,8 @@ from jax.experimental import rnn
 from jax.sharding import AxisType
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxrnn.cells import LSTM, AnyState, Cell, LSTMState, Params
-from jaxrnn.engines.reverse_mode import reverse_mode_only, way_out_named
+from jaxrnn._cells import LSTM, AnyState, Cell, LSTMState, Params
+from jaxrnn.engines._reverse_mode import reverse_mode_only, way_out_named
 
 INSTEAD = "use engine=jaxrnn.engines.scan"
 

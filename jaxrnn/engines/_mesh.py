@@ -7,7 +7,7 @@ import jax
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array
 
-from jaxrnn.cells import AnyState, Params
+from jaxrnn._cells import AnyState, Params
 
 EXPLICIT = AxisType.Explicit
 

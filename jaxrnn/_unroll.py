@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxrnn.cells import AnyState, Cell, Params, accumulation_dtype
+from jaxrnn._cells import AnyState, Cell, Params, accumulation_dtype, check_params
 from jaxrnn.engines import choose
 
 
@@ -83,22 +83,6 @@ def unroll(
     options["resets"] = None if resets is None else jnp.moveaxis(resets, -1, 0)
     state, hs = run(cell, params, jnp.moveaxis(xs, -2, 0), state, **options)
     return state, jnp.moveaxis(hs, 0, -2)
-
-
-def check_params(cell: Cell, params: Params) -> None:
-    """Raise `ValueError` unless the weights' shapes are those of one layer of this cell."""
-    units = params.wh.shape[0]
-    columns = cell.gates * units
-    wanted = {"wx": (params.wx.shape[0], columns), "wh": (units, columns), "bx": (columns,)}
-    if cell.recurrent_bias:
-        wanted["bh"] = (columns,)
-    for name, shape in wanted.items():
-        array = getattr(params, name)
-        if array is None or array.shape != shape:
-            found = "missing" if array is None else f"of shape {array.shape}"
-            raise ValueError(f"{name} is {found}; {cell.name} with {units} units expects {shape}")
-    if params.bh is not None and not cell.recurrent_bias:
-        raise ValueError(f"bh has shape {params.bh.shape}; {cell.name} has no recurrent bias")
 
 
 def _zero_state(cell: Cell, params: Params, xs: Array, time_axis: int) -> AnyState:

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxrnn.cells import AnyState, Cell, Params, accumulation_dtype, product
-from jaxrnn.engines.devices import each_its_part, varying_alike
-from jaxrnn.engines.reverse_mode import reverse_mode_only, way_out_named
-from jaxrnn.engines.scan import select
+from jaxrnn._cells import AnyState, Cell, Params, accumulation_dtype, product
+from jaxrnn.engines._mesh import each_its_part, varying_alike
+from jaxrnn.engines._reverse_mode import reverse_mode_only, way_out_named
+from jaxrnn.engines._scan import select
 
 
 class _Options(NamedTuple):

@@ -14,7 +14,7 @@ TARGETS = ("jaxrnn_forward", "jaxrnn_backward")
 @functools.cache
 def load() -> ctypes.CDLL | str:
     """The library, or why there is none."""
-    spec = importlib.util.find_spec("jaxrnn.engines._kernels")
+    spec = importlib.util.find_spec("jaxrnn.engines._native._kernels")
     if spec is None or spec.origin is None:
         return (
             "its kernels were not compiled; install jaxrnn again where there is a C++ compiler "

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxrnn.cells import AnyState, Cell, Params, step
+from jaxrnn._cells import AnyState, Cell, Params, step
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "reverse", "unroll"))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cells import Cell
+from jaxrnn._cells import Cell
 
 Order = tuple[int, ...]
 

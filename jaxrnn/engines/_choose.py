@@ -4,11 +4,11 @@ from typing import Any
 
 import jax
 
-from jaxrnn.cells import Cell
-from jaxrnn.engines.cudnn import why_not as no_cudnn
-from jaxrnn.engines.library import why_not as no_native
-from jaxrnn.engines.native import CELLS, DTYPES, native
-from jaxrnn.engines.scan import scan
+from jaxrnn._cells import Cell
+from jaxrnn.engines._cudnn import why_not as no_cudnn
+from jaxrnn.engines._native.engine import CELLS, DTYPES, native
+from jaxrnn.engines._native.library import why_not as no_native
+from jaxrnn.engines._scan import scan
 
 
 def available() -> dict[str, str]:

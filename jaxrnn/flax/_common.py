@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxrnn import engines
-from jaxrnn.cells import AnyState, Cell, LSTMState, Params, accumulation_dtype, init
-from jaxrnn.unroll import unroll as unroll_cell
+from jaxrnn._cells import AnyState, Cell, LSTMState, Params, accumulation_dtype, init
+from jaxrnn._unroll import unroll as unroll_cell
 
 
 def to_state(cell: Cell, carry: Any) -> AnyState:

@@ -8,8 +8,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxrnn import parallel
-from jaxrnn.cells import AnyState, Cell, Params, init
-from jaxrnn.unroll import unroll
+from jaxrnn._cells import AnyState, Cell, Params, init
+from jaxrnn._unroll import unroll
 
 StackParams = tuple[tuple[Params, ...], ...]  # [layer][direction]; forward first
 StackState = tuple[tuple[AnyState, ...], ...]

@@ -6,7 +6,7 @@ cost more at small sizes), and sums the weights' gradients while what is summed 
 Rows are sorted by length, so padding is not computed. Results do not depend on the number of
 threads.
 
-The kernels are compiled when the package is installed (`engines/kernels`).
+The kernels are compiled when the package is installed (`engines/_native/kernels`).
 """
 
 import functools
@@ -18,10 +18,10 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxrnn.cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
-from jaxrnn.engines.devices import each_its_part, varying_alike
-from jaxrnn.engines.library import why_not
-from jaxrnn.engines.reverse_mode import no_derivative, reverse_mode_only, way_out_named
+from jaxrnn._cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
+from jaxrnn.engines._mesh import each_its_part, varying_alike
+from jaxrnn.engines._native.library import why_not
+from jaxrnn.engines._reverse_mode import no_derivative, reverse_mode_only, way_out_named
 
 CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
 DTYPES = ("float32", "float64")

@@ -105,9 +105,40 @@ def _gru(gx: Array, gh: Array, state: State) -> State:
     return State((1 - z) * n + z * state.h)
 
 
+def _reset_before_products(gx: Array, h: Array, params: Params) -> Array:
+    """Two products, as the second needs the reset gate that the first one gives."""
+    units = h.shape[-1]
+    rz = product(h, params.wh[:, : 2 * units], None)
+    r = jax.nn.sigmoid(gx[..., :units] + rz[..., :units])
+    n = product(r * h, params.wh[:, 2 * units : 3 * units], None)
+    return jnp.concatenate([rz, n], axis=-1)
+
+
+def _reset_before_gru(gx: Array, gh: Array, state: State) -> State:
+    """Gates r, z, n with the reset gate before the product (Cho et al., 2014).
+
+    r, z = sigmoid(gx + h @ wh);  n = tanh(gx_n + (r * h) @ wh_n)
+    h' = (1 - z) * n + z * h
+    """
+    _, gx_z, gx_n = jnp.split(gx, 3, axis=-1)
+    _, gh_z, gh_n = jnp.split(gh, 3, axis=-1)
+    z = jax.nn.sigmoid(gx_z + gh_z)
+    return State((1 - z) * jnp.tanh(gx_n + gh_n) + z * state.h)
+
+
 SimpleRNN = Cell("rnn", gates=1, state=State, update=_simple_rnn)
 LSTM = Cell("lstm", gates=4, state=LSTMState, update=_lstm, gate_bias=(0.0, 1.0, 0.0, 0.0))
 GRU = Cell("gru", gates=3, state=State, update=_gru, recurrent_bias=True)
+# The GRU as it was first published, which Keras (`reset_after=False`) and Haiku have. `GRU` applies
+# its reset gate after the product, as cuDNN and PyTorch do, because only then is one product
+# enough; the two cannot share weights.
+ResetBeforeGRU = Cell(
+    "gru_reset_before",
+    gates=3,
+    state=State,
+    update=_reset_before_gru,
+    recurrent=_reset_before_products,
+)
 
 CELLS = {cell.name: cell for cell in (SimpleRNN, LSTM, GRU)}
 
@@ -191,6 +222,22 @@ def step(
         gh = cell.recurrent(gx, state.h, params)
     state = cell.update(gx, gh, state)
     return state, state.h
+
+
+def check_params(cell: Cell, params: Params) -> None:
+    """Raise `ValueError` unless the weights' shapes are those of one layer of this cell."""
+    units = params.wh.shape[0]
+    columns = cell.gates * units
+    wanted = {"wx": (params.wx.shape[0], columns), "wh": (units, columns), "bx": (columns,)}
+    if cell.recurrent_bias:
+        wanted["bh"] = (columns,)
+    for name, shape in wanted.items():
+        array = getattr(params, name)
+        if array is None or array.shape != shape:
+            found = "missing" if array is None else f"of shape {array.shape}"
+            raise ValueError(f"{name} is {found}; {cell.name} with {units} units expects {shape}")
+    if params.bh is not None and not cell.recurrent_bias:
+        raise ValueError(f"bh has shape {params.bh.shape}; {cell.name} has no recurrent bias")
 
 
 def product(a: ArrayLike, w: Array, bias: Array | None) -> Array:

@@ -1,0 +1,5 @@
+"""The native engine: `engine` calls the compiled `kernels`, which `library` finds and loads."""
+
+from jaxrnn.engines._native.engine import native
+
+__all__ = ["native"]
