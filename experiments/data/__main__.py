@@ -16,11 +16,15 @@ from typing import Annotated, Literal
 import tyro
 
 from experiments.config.cli import Range, UserError, parse, run
-from experiments.data.images import as_text, load_images
+from experiments.data.images import ImageData, as_text, load_images
 from experiments.data.prepare import archives, fault, manual_dir, prepare
-from experiments.data.reviews import load_text
+from experiments.data.reviews import TextData, load_text
+from experiments.data.source import Data
 from experiments.data.text import FIRST_WORD
 from experiments.data.tfds import BUILDERS, Name, data_root, find
+
+# Labels, and the text to print of each example.
+Shown = tuple[Sequence[str], Callable[[int], str]]
 
 DataDir = Annotated[str | None, tyro.conf.arg(help="TFDS's data_dir (default: TFDS's own)")]
 
@@ -100,28 +104,24 @@ def main(args: list[str] | None = None) -> None:
             prepared = prepare(name, data_root(data_dir), _say)
             print(f"{name}: prepared in {prepared.directory}")
         case Show(name, count, split, vocabulary, data_dir):
+            data: Data = "sample" if name in ("sample", "digits") else "tfds"
             if name in ("mnist", "digits"):
-                labels, texts = _images(name, split, data_dir)
+                labels, texts = _images(load_images(data, data_dir, _say), split)
             else:
-                labels, texts = _reviews(name, split, data_dir, vocabulary)
+                labels, texts = _reviews(load_text(data, data_dir, vocabulary, _say), split)
             if count > len(labels):
                 raise UserError(f"count is {count}; {name} {split} has {len(labels):,}")
             for i in range(count):
                 print(f"[{split} {i}] {labels[i]}: {texts(i)}\n")
 
 
-Shown = tuple[Sequence[str], Callable[[int], str]]
-
-
-def _reviews(name: str, split: str, data_dir: str | None, vocabulary: int) -> Shown:
-    data = load_text("sample" if name == "sample" else "tfds", data_dir, vocabulary, _say)
+def _reviews(data: TextData, split: str) -> Shown:
     corpus = data.train if split == "train" else data.test
     labels = [("negative", "positive")[label] for label in corpus.labels]
     return labels, lambda i: data.vocabulary.decode(corpus.example(i))
 
 
-def _images(name: str, split: str, data_dir: str | None) -> Shown:
-    data = load_images("sample" if name == "digits" else "tfds", data_dir, _say)
+def _images(data: ImageData, split: str) -> Shown:
     images = data.train if split == "train" else data.test
     return list(map(str, images.labels)), lambda i: "\n" + as_text(images.pixels[i])
 

@@ -8,7 +8,6 @@ is looked at beforehand, so that a mistake costs seconds.
 
 import hashlib
 import importlib.util
-import json
 import os
 import shlex
 import shutil
@@ -189,24 +188,21 @@ def _run_child(name: Name, root: Path) -> str:
     status = child.returncode
     if status < 0:
         return f"the preparing process was ended by signal {-status} (out of memory?)"
-    try:
-        # The last line; before it stands what TFDS has to tell.
-        return json.loads(output.splitlines()[-1])["problem"]
-    except (ValueError, LookupError, TypeError):
-        lines = (errors or "").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return last[:200] or f"the preparing process ended with status {status}"
+    # What it says went wrong is its last line; before that stands what TFDS has to tell.
+    lines = ((status == 1 and output.strip()) or errors or "").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return last[:400] or f"the preparing process ended with status {status}"
 
 
 def _child(builder_name: str, root: str) -> str | None:
     """What the child process does: TFDS's own preparation; returns what went wrong."""
-    import tensorflow_datasets as tfds
-
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    # The buckets of Google are asked for nothing: they hold no array_record.
-    config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
+        import tensorflow_datasets as tfds
+
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
+        # The buckets of Google are asked for nothing: they hold no array_record.
+        config = tfds.download.DownloadConfig(try_download_gcs=False)
         builder = tfds.builder(builder_name, data_dir=root, file_format="array_record")
         _remove_when_ended(lambda: Path(builder.data_dir))
         builder.download_and_prepare(download_config=config, file_format="array_record")
@@ -234,5 +230,5 @@ def _remove_when_ended(directory: Callable[[], Path]) -> None:
 if __name__ == "__main__":
     _name, _root = sys.argv[1:]
     if problem := _child(BUILDERS[cast(Name, _name)], _root):
-        print(json.dumps({"problem": problem}))
+        print(problem)
         sys.exit(1)

@@ -71,7 +71,16 @@ class Vocabulary:
     @property
     def digest(self) -> str:
         """SHA-256 of the words in their order."""
-        return hashlib.sha256(_lines(self.words).encode()).hexdigest()
+        return hashlib.sha256(self._lines.encode()).hexdigest()
+
+    @property
+    def _lines(self) -> str:
+        return "".join(f"{word}\n" for word in self.words)
+
+    @property
+    def _header(self) -> str:
+        # The digest notices a missing end and an exchanged word, which would shift ids silently.
+        return f"# {len(self.words)} words, the first has id {FIRST_WORD}; sha256 {self.digest}"
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -112,7 +121,7 @@ class Vocabulary:
         Raises:
             UserError: the file cannot be written.
         """
-        write_text(Path(path), f"{_header(self.words)}\n{_lines(self.words)}")
+        write_text(Path(path), f"{self._header}\n{self._lines}")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Vocabulary":
@@ -123,16 +132,16 @@ class Vocabulary:
         """
         try:
             header, _, text = Path(path).read_bytes().decode("utf-8").partition("\n")
-        except OSError as mistake:
+        except OSError as error:
             raise UserError(
-                f"{path} cannot be read ({mistake.strerror}); it belongs to a run directory"
+                f"{path} cannot be read ({error.strerror}); it belongs to a run directory"
             ) from None
         except UnicodeDecodeError:
             header, text = "", ""
-        rows = tuple(text.split("\n")[:-1])
-        if header != _header(rows) or text != _lines(rows):
+        vocabulary = cls(tuple(text.split("\n")[:-1]))
+        if header != vocabulary._header or text != vocabulary._lines:
             raise UserError(f"{path} is damaged; take it from a copy of the run, or train again")
-        return cls(rows)
+        return vocabulary
 
 
 class Corpus(NamedTuple):
@@ -211,13 +220,3 @@ def _with_starts(ids: np.ndarray, offsets: np.ndarray, labels: Sequence[int]) ->
         raise ValueError(f"there are {len(offsets) - 1} texts and {len(labels)} labels")
     tokens = np.insert(ids, offsets[:-1], np.int32(START))
     return Corpus(tokens, offsets + np.arange(len(offsets)), np.asarray(labels, np.int32))
-
-
-def _lines(rows: tuple[str, ...]) -> str:
-    return "".join(f"{row}\n" for row in rows)
-
-
-def _header(rows: tuple[str, ...]) -> str:
-    # The digest notices a missing tail and an exchanged word, which would shift the ids silently.
-    digest = hashlib.sha256(_lines(rows).encode()).hexdigest()
-    return f"# {len(rows)} words, the first has id {FIRST_WORD}; sha256 {digest}"

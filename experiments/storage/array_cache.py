@@ -68,7 +68,6 @@ def save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, shared=True) as partial, partial.open("wb") as file:
-        os.chmod(partial, 0o600)  # what is read as if it were one's own is for nobody else to write
         np.savez(file, **arrays)
 
 

@@ -213,7 +213,7 @@ def test_lines_pixels_and_permuted_pixels() -> None:
 # Batches.
 
 
-def of(rows: int | list[int] | None, size: int, shift: int = 0) -> Batches:
+def batches_of(rows: int | list[int] | None, size: int, shift: int = 0) -> Batches:
     rows = np.arange(rows) if isinstance(rows, int) else rows
     return Batches(ImageSequences(GREYS, Reading(), shift), rows, size)
 
@@ -245,7 +245,7 @@ def check(batch: Batch, size: int) -> list[int]:
 )
 @settings(deadline=None)
 def test_an_epoch_has_every_image_once(rows, size, seed, epoch) -> None:
-    batches = of(rows, size)
+    batches = batches_of(rows, size)
     assert batches.examples == len(rows)
     steps = batches.steps_per_epoch
     seen = [row for n in range(steps) for row in check(batches.train(seed, epoch, n), size)]
@@ -254,7 +254,7 @@ def test_an_epoch_has_every_image_once(rows, size, seed, epoch) -> None:
 
 
 def test_a_batch_is_a_function_of_seed_epoch_and_step() -> None:
-    ones, others = of(40, 7, shift=2), of(40, 7, shift=2)
+    ones, others = batches_of(40, 7, shift=2), batches_of(40, 7, shift=2)
     asked = [(seed, epoch, step) for seed in (0, 1) for epoch in (0, 1) for step in range(6)]
     straight = {which: ones.train(*which) for which in asked}
     for which in reversed(asked):
@@ -275,14 +275,14 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step() -> None:
 def test_restarted_in_every_process_at_every_step(rows, share, seed, epoch, processes) -> None:
     """The same rest, moves included; every process keeps its own rows, and all have all."""
     size = share * processes
-    straight = of(rows, size, shift=2)
+    straight = batches_of(rows, size, shift=2)
     whole = [straight.train(seed, epoch, step) for step in range(straight.steps_per_epoch)]
     kept = []
     for process in range(processes):
         own = slice(process * share, (process + 1) * share)
         kept += [row for batch in whole for row in batch.rows[own].tolist() if row != FILLER]
         for start in range(len(whole)):
-            again = of(rows, size, shift=2).train(seed, epoch, start)
+            again = batches_of(rows, size, shift=2).train(seed, epoch, start)
             assert same_batch(again, whole[start])
     assert sorted(kept) == sorted(rows)
 
@@ -327,6 +327,6 @@ def test_training_moves_images_and_evaluation_does_not() -> None:
 def test_mistakes(change, message) -> None:
     usual = {"rows": None, "size": 4, "shift": 0}
     with pytest.raises(ValueError, match=message):
-        of(**(usual | change))
+        batches_of(**(usual | change))
     with pytest.raises(ValueError, match="step is 10; an epoch has 10"):
-        of(40, 4).train(0, 0, 10)
+        batches_of(40, 4).train(0, 0, 10)

@@ -203,9 +203,10 @@ def as_child(monkeypatch, code: str) -> None:
     ("code", "says"),
     [
         ("os.kill(os.getpid(), 9)", "the preparing process was ended by signal 9 (out of memory?)"),
-        ("print('log'); print('{\"problem\": \"of TFDS\"}'); sys.exit(1)", "of TFDS"),
+        ("print('log'); print('what TFDS says'); sys.exit(1)", "what TFDS says"),
         ("sys.stderr.write('log\\nthe last line\\n\\n'); sys.exit(3)", "the last line"),
-        ("sys.exit(3)", "the preparing process ended with status 3"),
+        ("raise ImportError('no module')", "ImportError: no module"),
+        ("print('log'); sys.exit(3)", "the preparing process ended with status 3"),
     ],
 )
 def test_what_a_child_that_fails_said_last_is_told(tmp_path, monkeypatch, code, says) -> None:

@@ -26,7 +26,6 @@ def test_load_gives_what_was_saved(tmp_path) -> None:
     save(path, ARRAYS)
     assert same(load(path), ARRAYS)
     assert [file.name for file in path.parent.iterdir()] == ["imdb.npz"]
-    assert path.stat().st_mode & 0o077 == 0
 
 
 def test_no_flipped_bit_and_no_cut_is_trusted(tmp_path) -> None:
