@@ -125,7 +125,14 @@ def test_kept_words_come_back_even_where_there_are_none(tmp_path, said) -> None:
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("change", [{"test_offsets": np.array([0, 9])}, {"words": np.uint8([255])}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"test_offsets": np.array([0, 4, 9])},
+        {"test_offsets": np.array([0, 5])},
+        {"words": np.uint8([255])},
+    ],
+)
 def test_kept_arrays_that_do_not_fit_are_made_again(tiny, said, cache, change) -> None:
     first = load_text("tfds", tiny, 100, said.append)
     (path,) = cache.iterdir()

@@ -46,10 +46,10 @@ def test_a_writer_that_fails_or_is_interrupted_leaves_what_stood_there(tmp_path)
 
 def test_what_several_processes_write_they_write_beside_each_other(tmp_path, monkeypatch):
     with replacing(tmp_path / "file", shared=True) as one:
+        one.write_text("one")
         monkeypatch.setattr(os, "getpid", lambda: 0)
         with replacing(tmp_path / "file", shared=True) as another:
             another.write_text("another")
-        one.write_text("one")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "one"
 
