@@ -1,4 +1,4 @@
-"""Draw the pictures of a run again, from its files alone.
+"""Draws the pictures of a run again, from its files alone.
 
 python -m experiments.plot runs/imdb-gru-seed0
 """
@@ -29,8 +29,7 @@ def main(args: list[str] | None = None) -> None:
     directory = RunDir(parse(Settings, args, prog="python -m experiments.plot").run_dir)
     print(curves.draw(directory.path))
     if (directory.path / digits.FILE).exists():
-        for picture in digits.draw(directory.path):
-            print(picture)
+        print(*digits.draw(directory.path), sep="\n")
 
 
 if __name__ == "__main__":

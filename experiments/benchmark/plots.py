@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from experiments.benchmark.report import our_engines
-from experiments.plots.curves import NAMES, save
+from experiments.plots.style import NAMES, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

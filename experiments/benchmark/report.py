@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.benchmark.statistics import noisy
-from experiments.report.tables import markdown as table
+from experiments.plots.tables import markdown as table
 
 Found = Mapping[str, Any]
 PASSES = {"forward": "forward", "both": "with backward"}

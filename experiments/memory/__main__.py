@@ -123,10 +123,10 @@ def _sequence(settings: Sequence) -> None:
     import jaxrnn
     from experiments.memory import plots
     from experiments.memory.next_number import feed_forward, recurrent, train
-    from experiments.plots import curves
+    from experiments.plots import style
 
     key, cell = jax.random.key(settings.seed), jaxrnn.CELLS[settings.cell]
-    name = f"{curves.NAMES[settings.cell]}(500)"
+    name = f"{style.NAMES[settings.cell]}(500)"
     networks = {"feed-forward": feed_forward(key), name: recurrent(key, cell)}
     rows: list[dict[str, Any]] = []
     for network, (weights, predict) in networks.items():
@@ -175,7 +175,7 @@ def _span(settings: Span) -> None:
     out.check()
     from experiments.memory import plots
     from experiments.memory.lag import Plan, Row, attempt, verdict
-    from experiments.plots.curves import NAMES
+    from experiments.plots.style import NAMES
 
     plan = Plan(settings.steps, settings.batch_size, settings.units, settings.bias, settings.seed)
     rows: list[Row] = []
@@ -238,7 +238,7 @@ def _say(line: str) -> None:
 
 
 def _picture(figure: Any, to: Path) -> None:
-    from experiments.plots.curves import save
+    from experiments.plots.style import save
 
     save(figure, to)
     print(f"picture: {to}")

@@ -26,7 +26,7 @@ from experiments.memory import gradients
 from experiments.memory.gradients import REVIEWS, Reviews
 from experiments.models.build import network
 from experiments.models.classifier import Classifier
-from experiments.plots.curves import NAMES
+from experiments.plots.style import NAMES
 from experiments.runs.directory import RunDir
 from experiments.runs.load import load
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments.plots.curves import NAMES
+from experiments.plots.style import NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,5 @@
-"""What a finished run reads wrongly: `answers.npz` -> `confusion.png` and `mistakes.png`.
+"""Draws what a finished run reads wrongly: `answers.npz` -> `confusion.png`, `mistakes.png`.
+
 Knows neither jax nor the model.
 """
 
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from experiments.config.cli import UserError
-from experiments.plots.curves import heading, save
+from experiments.plots.style import figure, heading, save
 from experiments.runs.directory import RunDir
 from experiments.storage import array_cache
 
@@ -24,11 +25,11 @@ ROWS, COLUMNS = 5, 10
 class Answers(NamedTuple):
     """What a run said of every test image.
 
-    Fields:
-      labels: int32 [n], the digits.
-      probabilities: float32 [n, 10].
-      worst: int64 [k], the images of the worst mistakes, the worst first; k <= 50.
-      pixels: uint8 [k, 28, 28], these images.
+    Attributes:
+        labels: int32 [n], the digits.
+        probabilities: float32 [n, 10].
+        worst: int64 [k], the images of the worst mistakes, the worst first; k <= 50.
+        pixels: uint8 [k, 28, 28], these images.
     """
 
     labels: np.ndarray
@@ -64,8 +65,8 @@ def draw(run_dir: str | Path) -> list[Path]:
     answers = Answers(*(arrays[name] for name in Answers._fields))
     title = " · ".join([*heading(config), _result(answers)])
     pictures = {"confusion.png": confusion, "mistakes.png": mistakes}
-    for name, figure in pictures.items():
-        save(figure(answers, title=title), directory.path / name)
+    for name, picture in pictures.items():
+        save(picture(answers, title=title), directory.path / name)
     return [directory.path / name for name in pictures]
 
 
@@ -76,7 +77,6 @@ def _result(answers: Answers) -> str:
 
 def confusion(answers: Answers, *, title: str) -> "Figure":
     """How often each digit was read as each other one; only the mistakes are coloured."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     counts = np.zeros((10, 10), np.int64)
@@ -84,13 +84,12 @@ def confusion(answers: Answers, *, title: str) -> "Figure":
     wrong = np.where(np.eye(10, dtype=bool), 0, counts)
     most = max(int(wrong.max()), 1)
 
-    figure = Figure(figsize=(9, 7.4), dpi=130, layout="constrained")
-    figure.suptitle(title, fontsize=12, fontweight="bold")
-    axes = figure.subplots()
+    made = figure(9, 7.4, title, dpi=130, fontsize=12)
+    axes = made.subplots()
     # Dark is many, in print too. The right answers are hundreds: on one scale with the mistakes
     # they would leave them all one colour.
     image = axes.imshow(np.ma.masked_equal(wrong, 0), cmap="cividis_r", vmin=0, vmax=most)
-    bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.03)
+    bar = made.colorbar(image, ax=axes, shrink=0.75, pad=0.03)
     bar.set_label("mistakes (images)")
     bar.locator = MaxNLocator(integer=True, min_n_ticks=1)
     bar.update_ticks()
@@ -99,37 +98,32 @@ def confusion(answers: Answers, *, title: str) -> "Figure":
             axes.text(read, true, f"{count:,}", ha="center", va="center", color="0.35")
         elif count:
             colour = "white" if count >= 0.5 * most else "black"
-            axes.text(read, true, f"{count:,}", ha="center", va="center",
-                      color=colour, fontweight="bold")  # fmt: skip
+            text = axes.text(read, true, f"{count:,}", ha="center", va="center", color=colour)
+            text.set_fontweight("bold")
     for true, row in enumerate(counts):
         if row.sum():
             axes.text(9.65, true, f"{row[true] / row.sum():.1%}", va="center", color="0.2")
     axes.text(9.65, -0.75, "right", va="center", color="0.2")
-    axes.set_xlabel("read as")
-    axes.set_ylabel("digit")
-    axes.set_xticks(range(10))
-    axes.set_yticks(range(10))
-    axes.set_xticks(np.arange(11) - 0.5, minor=True)
-    axes.set_yticks(np.arange(11) - 0.5, minor=True)
+    axes.set(xlabel="read as", ylabel="digit")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(10))
+        axis.set_ticks(np.arange(11) - 0.5, minor=True)
     axes.grid(which="minor", color="0.85")
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    return figure
+    return made
 
 
 def mistakes(answers: Answers, *, title: str) -> "Figure":
     """The worst mistakes as pictures, the worst first, line by line."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 7.6), dpi=110, layout="constrained")
     count = len(answers.worst)
     below = f"the {count} worst: digit → read as (how surely)" if count else "no mistakes"
-    figure.suptitle(f"{title}\n{below}", fontsize=12, fontweight="bold")
-    for k, axes in enumerate(figure.subplots(ROWS, COLUMNS).flat):
+    made = figure(12, 7.6, f"{title}\n{below}", dpi=110, fontsize=12)
+    for k, axes in enumerate(made.subplots(ROWS, COLUMNS).flat):
         axes.set_axis_off()
         if k < count:
             n = answers.worst[k]
             axes.imshow(answers.pixels[k], cmap="gray_r", vmin=0, vmax=255)
             sure = answers.probabilities[n].max()
             axes.set_title(f"{answers.labels[n]} → {answers.read[n]} ({sure:.0%})", fontsize=11)
-    return figure
+    return made

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.plots.curves import heading, save
+from experiments.plots.style import heading, save
 from experiments.predict.explain import LEVELS, Rows, Words, colour, level, marks
 
 if TYPE_CHECKING:

@@ -1,116 +1,89 @@
-"""The page of results: every figure read from the files of runs, beside the tutorial's.
+"""Writes the page of results: every figure read from the files of runs, beside the tutorial's.
 
-    python -m experiments.report RUNS... --page RESULTS.md
-
-Runs that differ in nothing but the seed are one row, with each seed's figure and their mean.
+Runs that differ in nothing but the seed are one row, with each seed's figure and their mean. The
+prose is in `stories.md`: the page without its tables, each section after the name of its kind.
 """
 
-import math
+import dataclasses
+import re
+import shutil
 import statistics
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from experiments import mnist
-from experiments.config import imdb
+from experiments.config import imdb, mnist
 from experiments.config.cli import flag
 from experiments.config.settings import flatten
-from experiments.plots.curves import heading
-from experiments.report.tables import conditions, markdown
+from experiments.plots.style import heading, save
+from experiments.plots.tables import conditions, markdown
+from experiments.report import memory_page
 from experiments.runs.directory import FREE, Loaded, best_row
+from experiments.storage.files import write_text
 
 # Where data lie and what a run is called are no part of what it is.
 UNSAID = FREE | {"data", "seed", "recipe"}
 
-
-class Story(NamedTuple):
-    """What is known of a model from elsewhere, and what is to be seen here."""
-
-    title: str
-    tutorial: str
-    text: str = ""
+HEAD, *_PARTS = re.split(
+    r"<!-- (.+) -->\n", Path(__file__).with_name("stories.md").read_text(encoding="utf-8")
+)
+STORIES = {key: story.strip() for key, story in zip(_PARTS[::2], _PARTS[1::2], strict=True)}
 
 
-TWICE = (math.log(1 + math.exp(-1)) + math.log(2)) / 2
-"""-(log sigmoid(1) + log sigmoid(0)) / 2, see `Story` of "stacked"."""
+def write(page: Path, runs: Sequence[Loaded], studies: Sequence[memory_page.Study]) -> None:
+    """Write the page, and a picture for each section into the directory docs next to it."""
+    from experiments.report.picture import picture
 
-STORIES = {
-    "imdb lstm": Story(
-        "IMDB, LSTM(32) on 500 steps",
-        "best validation accuracy 0.887, 487 s per epoch",
-    ),
-    "imdb simple": Story("IMDB, SimpleRNN(32) on 500 steps", "curves only; it overfits"),
-    "imdb gru": Story("IMDB, GRU(32) on 500 steps", "none"),
-    "imdb stacked": Story(
-        "IMDB, two layers of SimpleRNN(64) on 80 steps",
-        "0.796 after 20 epochs, with the sigmoid applied twice",
-        "The tutorial's model ends in a sigmoid, and its loss applies another. What the loss then "
-        "takes for the probability is sigmoid(p) with p between 0 and 1: never below 1/2 and never "
-        "above 0.731. A perfect answer still costs -log 0.731 = 0.313 on a positive review and "
-        f"-log 0.5 = 0.693 on a negative one, {TWICE:.3f} on the average, and the gradient through "
-        "two sigmoids is small long before that. `--loss sigmoid-twice` does the same here on "
-        "purpose: its loss in the table stays above that bound.",
-    ),
-    "imdb pooled": Story(
-        "IMDB, the mean of embeddings and no recurrence, 256 steps",
-        "curves only",
-        "The baseline: whatever is recurrent must be better.",
-    ),
-    "imdb best": Story(
-        "IMDB, the best recurrent network here",
-        "none",
-        "No pre-training, nothing beyond the 25,000 training reviews. The second row is without "
-        "pairs of words. The third is one small network, from which each row below takes one thing "
-        "away: Adam's large epsilon (without it, rare words are learnt by heart), the second "
-        "direction, mean and maximum as the readout, word dropout, the average of the weights. "
-        "One seed each, and 1,250 reviews to validate on: differences of 0.003 say nothing.",
-    ),
-    "mnist rows": Story("MNIST by rows, 28 steps of 28 pixels, 128 units", "curves only"),
-    "mnist pixels": Story(
-        "MNIST pixel by pixel, 784 steps of 1",
-        "none",
-        "Trained on a part of the images, to see what a full run would cost: the last column is "
-        "seconds per epoch x (50,000 / examples) x the default 10 epochs, and was not run.",
-    ),
-    "mnist permuted pixels": Story(
-        "MNIST pixel by pixel in a fixed random order",
-        "none",
-        "A part of the images only, as above.",
-    ),
-}
+    docs = page.parent / "docs"
+    docs.mkdir(exist_ok=True)
+    parts = [f"{HEAD.strip()}\n"]
+    for key, group in sections(runs).items():
+        file = f"results-{re.sub(r'[^a-z0-9]+', '-', key.lower())}.png"
+        pairs = zip(group, names(group), strict=True)
+        save(picture([dataclasses.replace(run, name=name) for run, name in pairs]), docs / file)
+        image = f"![Validation accuracy and loss by epoch](docs/{file})"
+        parts.append(f"{section(key, group)}\n{image}\n")
+    for task, picture_name in memory_page.PICTURES.items():
+        some = [study for study in studies if study.config["task"] == task]
+        if some:
+            configs = [study.config for study in some]
+            parts.append(_section(task, memory_page.table(task, some), configs))
+        for study in some:
+            file = f"results-{study.path.name}.png"
+            shutil.copy(study.path / picture_name, docs / file)
+            parts.append(f"![{study.path.name}](docs/{file})\n")
+    write_text(page, "\n".join(parts))
 
 
 def story_of(run: Loaded) -> str:
     """The key of a run in `STORIES`, or its title where it has none."""
     settings, task = run.config.get("settings", {}), run.config.get("task", "")
+    kind = settings.get("recipe") or settings.get("cell")
     if task == "mnist":
-        key = f"mnist {run.config.get('title', '').partition(', ')[2]}"
-    else:
-        recipe = settings.get("recipe") or settings.get("cell")
-        key = f"{task} {'simple' if recipe == 'rnn' else recipe}"
+        kind = run.config.get("title", "").partition(", ")[2]
+    key = f"{task} {'simple' if kind == 'rnn' else kind}"
     return key if key in STORIES else run.config.get("title", "")
 
 
 def sections(runs: Sequence[Loaded]) -> dict[str, list[Loaded]]:
     """The runs by `story_of`, in the order of `STORIES` and then as given."""
-    found: dict[str, list[Loaded]] = {}
-    for run in sorted(runs, key=lambda r: [*STORIES, story_of(r)].index(story_of(r))):
-        found.setdefault(story_of(run), []).append(run)
-    return found
+    groups: dict[str, list[Loaded]] = {key: [] for key in STORIES}
+    for run in runs:
+        groups.setdefault(story_of(run), []).append(run)
+    return {key: group for key, group in groups.items() if group}
 
 
 def section(key: str, runs: Sequence[Loaded]) -> str:
     """Title, what the tutorial has, table and conditions."""
-    story = STORIES.get(key, Story(key, "none"))
     rows = [row(group, whole="pixels" in key) for group in grouped(runs)]
     if len(rows) > 1:
         rows = [{"row": str(n), **cells} for n, cells in enumerate(rows, 1)]
-    parts = [
-        f"## {story.title}",
-        f"Tutorial: {story.tutorial}.",
-        story.text,
-        markdown(rows).strip(),
-    ]
-    return "\n\n".join([*filter(None, parts), conditions([r.config for r in runs])]) + "\n"
+    return _section(key, rows, [run.config for run in runs])
+
+
+def _section(key: str, rows: Sequence[Mapping[str, str]], configs: Sequence[Any]) -> str:
+    story = STORIES.get(key, f"## {key}\n\nTutorial: none.")
+    return f"{story}\n\n{markdown(rows)}\n{conditions(configs)}\n"
 
 
 def command(run: Loaded) -> str:
@@ -125,10 +98,9 @@ def command(run: Loaded) -> str:
         if name in UNSAID or value is None or value == defaults.get(name):
             continue
         if isinstance(value, bool):
-            words.append(flag(name) if value else flag(f"no_{name}"))
+            words.append(flag(name if value else f"no_{name}"))
         else:
-            words.append(f"{flag(name)} {value:g}" if isinstance(value, float) else
-                         f"{flag(name)} {value}")  # fmt: skip
+            words += [flag(name), f"{value:g}" if isinstance(value, float) else str(value)]
     return " ".join(words)
 
 
@@ -138,30 +110,29 @@ def grouped(runs: Sequence[Loaded]) -> list[list[Loaded]]:
     for run in runs:
         settings = run.config.get("settings", {})
         same = {name: value for name, value in settings.items() if name not in FREE | {"seed"}}
-        groups.setdefault(f"{run.config.get('title')} {sorted(same.items(), key=str)}", []).append(
-            run
-        )
+        key = f"{run.config.get('title')} {sorted(same.items(), key=str)}"
+        groups.setdefault(key, []).append(run)
     return [sorted(group, key=_seed) for group in groups.values()]
 
 
 def row(group: Sequence[Loaded], *, whole: bool) -> dict[str, str]:
     """One row of the table; `whole` adds what a run on all images would cost."""
-    bests = [best_row(run.rows)["val_accuracy"] for run in group]
-    tests = [run.summary["test_accuracy"] for run in group if run.summary]
+    ends = [run.summary for run in group if run.summary]
     # The first epoch compiles.
-    seconds = statistics.median(
-        s["seconds"] for run in group for s in (run.rows[1:] or run.rows)
-    )  # fmt: skip
+    later = [row["seconds"] for run in group for row in run.rows[1:] or run.rows]
+    seconds = statistics.median(later)
+    minutes = statistics.mean(sum(row["seconds"] for row in run.rows) / 60 for run in group)
+    parameters = dict.fromkeys(f"{end['parameters']:,}" for end in ends)
     cells = {
         "command": f"`{command(group[0])}`",
         "seeds": ", ".join(str(_seed(run)) for run in group),
-        "parameters": _parameters(group),
-        "best validation accuracy": _figures(bests),
-        "test accuracy": _figures(tests) or "not finished",
+        "parameters": ", ".join(parameters) or "-",
+        "best validation accuracy": _figures([best_row(r.rows)["val_accuracy"] for r in group]),
+        "test accuracy": _figures([end["test_accuracy"] for end in ends]) or "not finished",
         "lowest training loss": f"{min(r['train_loss'] for run in group for r in run.rows):.3f}",
         "epochs": ", ".join(str(len(run.rows)) for run in group),
         "seconds per epoch": f"{seconds:.1f}",
-        "minutes in all": f"{statistics.mean(_minutes(run) for run in group):.1f}",
+        "minutes in all": f"{minutes:.1f}",
     }
     if whole:
         examples = group[0].config["settings"]["examples"]
@@ -190,15 +161,6 @@ def _defaults(run: Loaded) -> tuple[dict[str, Any], dict[str, Any]]:
 def _figures(values: Sequence[float]) -> str:
     each = ", ".join(f"{value:.4f}" for value in values)
     return each if len(values) < 2 else f"{each}; mean **{statistics.mean(values):.4f}**"
-
-
-def _parameters(group: Sequence[Loaded]) -> str:
-    found = dict.fromkeys(f"{run.summary['parameters']:,}" for run in group if run.summary)
-    return ", ".join(found) or "-"
-
-
-def _minutes(run: Loaded) -> float:
-    return sum(r["seconds"] for r in run.rows) / 60
 
 
 def _seed(run: Loaded) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from run_files import CONFIG, SUMMARY, rows, run_dir
 
+from experiments import plot
 from experiments.config import cli
 from experiments.config.cli import UserError
 from experiments.plots import curves
@@ -159,7 +160,7 @@ def test_what_cannot_be_drawn_is_said_in_one_line(tmp_path):
 def test_the_command_draws_or_exits_with_2(tmp_path, capsys):
     def status(*args):
         with pytest.raises(SystemExit) as stop:
-            cli.run(lambda: curves.main(list(args)))
+            cli.run(lambda: plot.main(list(args)))
         return stop.value.code
 
     good = run_dir(tmp_path / "run", rows())
@@ -184,6 +185,6 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="no space"):
         curves.draw(old.parent)
     assert old.read_bytes() == before

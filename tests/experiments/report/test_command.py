@@ -6,6 +6,7 @@ from run_files import CONFIG, rows, run_dir
 
 from experiments.config.cli import UserError
 from experiments.report import __main__ as report
+from experiments.report.picture import picture
 
 SUMMARY = {"parameters": 328353, "test_accuracy": 0.8812}
 
@@ -30,7 +31,7 @@ def test_the_table_is_what_the_files_say(runs):
 
 def test_the_picture_has_a_line_and_a_best_epoch_for_every_run(runs):
     loaded = [report.load(path) for path in runs]
-    figure = report.picture(loaded)
+    figure = picture(loaded)
     assert figure.get_suptitle() == "IMDB sentiment · 2 runs · dataset: sample"
     for axes, name in zip(figure.axes, ("accuracy", "loss"), strict=True):
         lines = axes.get_lines()
