@@ -16,7 +16,7 @@ from experiments.storage import array_cache
 
 CLASSES = 10
 
-# To be raised when the arrays below change.
+# Raise it when the arrays below change.
 _LAYOUT = 1
 
 # Enough for a recurrent network to read most of them, and a second to draw.

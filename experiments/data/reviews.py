@@ -19,7 +19,7 @@ from experiments.storage import array_cache
 # As many as an LSTM needs to learn the grammar within ten epochs; a second to make.
 SAMPLE_TRAIN, SAMPLE_TEST = 15_000, 2000
 
-# To be raised when the arrays below change.
+# Raise it when the arrays below change.
 _LAYOUT = 1
 
 Tokens = tuple[Corpus, Corpus, Vocabulary]

@@ -29,11 +29,11 @@ from experiments.storage.files import write_text
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
 SPECIAL = {START: "<start>", UNKNOWN: "<unknown>"}
 
-# To be raised with every change of `words`: kept tokens carry it in their key.
+# Raise it with every change of `words`: the key of kept arrays holds it.
 TOKENIZER = 1
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-# Typographic ones, the accents that stand in for one, and Windows-1252 that was read as Latin-1.
+# Typographic ones, accents used in their place, and those of Windows-1252 read as Latin-1.
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4\u0060\x91\x92", "'"))
 # `[^\W_]` is a letter or digit of any script; an apostrophe counts between two of them only.
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
@@ -42,15 +42,15 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 def words(text: str) -> list[str]:
     """Split a text into lower-case words.
 
-    - `<br />` is removed, as a space: "good.<br /><br />Bad" is two words.
+    - `<br />` counts as a space: "good.<br /><br />Bad" is two words.
     - A word is a run of letters and digits. An apostrophe between two of them belongs to the word
-      (don't, movie's, rock'n'roll), for "don't" is no "don"; at the ends it is a quotation mark
-      or a plural and goes ('great' -> great, actors' -> actors). Typographic apostrophes count
+      (don't, movie's, rock'n'roll), for "don't" is not "don"; at the ends it is a quotation mark
+      or a plural and is dropped ('great' -> great, actors' -> actors). Typographic apostrophes count
       as `'`.
     - Everything else separates and is dropped: well-made -> well made, 7/10 -> 7 10, U.S. -> u s.
     - Accented letters are letters, composed (NFC): a file from macOS gives the same words.
 
-    `words(" ".join(words(text))) == words(text)`, hence `decode` can be encoded again.
+    `words(" ".join(words(text))) == words(text)`, so what `decode` gives can be encoded again.
     """
     # Composed twice: lowering can leave a letter and its accent apart, which would split the word.
     text = unicodedata.normalize("NFC", _BREAK.sub(" ", text)).lower().translate(_APOSTROPHES)
@@ -131,13 +131,11 @@ class Vocabulary:
             UserError: the file is missing, cannot be read, or is not what was written.
         """
         try:
-            header, _, text = Path(path).read_bytes().decode("utf-8").partition("\n")
+            header, _, text = Path(path).read_bytes().decode("utf-8", "replace").partition("\n")
         except OSError as error:
             raise UserError(
                 f"{path} cannot be read ({error.strerror}); it belongs to a run directory"
             ) from None
-        except UnicodeDecodeError:
-            header, text = "", ""
         vocabulary = cls(tuple(text.split("\n")[:-1]))
         if header != vocabulary._header or text != vocabulary._lines:
             raise UserError(f"{path} is damaged; take it from a copy of the run, or train again")
