@@ -45,8 +45,8 @@ def words(text: str) -> list[str]:
     - `<br />` counts as a space: "good.<br /><br />Bad" is two words.
     - A word is a run of letters and digits. An apostrophe between two of them belongs to the word
       (don't, movie's, rock'n'roll), for "don't" is not "don"; at the ends it is a quotation mark
-      or a plural and is dropped ('great' -> great, actors' -> actors). Typographic apostrophes count
-      as `'`.
+      or a plural and is dropped ('great' -> great, actors' -> actors). Typographic apostrophes
+      count as `'`.
     - Everything else separates and is dropped: well-made -> well made, 7/10 -> 7 10, U.S. -> u s.
     - Accented letters are letters, composed (NFC): a file from macOS gives the same words.
 
