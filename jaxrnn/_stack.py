@@ -1,5 +1,6 @@
 """Depth and direction, as folds over `unroll`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxrnn import parallel
 from jaxrnn._cells import AnyState, Cell, Params, init
 from jaxrnn._unroll import unroll
+from jaxrnn.engines import Engine
 
 StackParams = tuple[tuple[Params, ...], ...]  # [layer][direction]; forward first
 StackState = tuple[tuple[AnyState, ...], ...]
@@ -64,7 +66,7 @@ def unroll_stack(
     key: Array | None = None,
     axis_name: str | None = None,
     time_major: bool = False,
-    engine: Any | None = None,
+    engine: Engine | Callable[..., Any] | None = None,
 ) -> tuple[StackState, Float[Array, "..."]]:
     """Run a stack of layers: each reads the outputs of the one below.
 

@@ -1,5 +1,6 @@
 """Unroll a cell over time: the face that every engine stands behind."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxrnn._cells import AnyState, Cell, Params, accumulation_dtype, check_params
-from jaxrnn.engines import choose
+from jaxrnn.engines import Engine, choose
+from jaxrnn.engines._protocol import as_engine
 
 
 def unroll(
@@ -22,7 +24,7 @@ def unroll(
     resets: ArrayLike | None = None,
     reverse: bool = False,
     time_major: bool = False,
-    engine: Any | None = None,
+    engine: Engine | Callable[..., Any] | None = None,
 ) -> tuple[AnyState, Float[Array, "..."]]:
     """Run a recurrent layer over a batch of sequences.
 
@@ -40,7 +42,8 @@ def unroll(
             which the steps are run.
         reverse: run from the last valid step to the first; outputs keep the layout of `xs`.
         time_major: `xs`, `resets` and the outputs are [T, ..., F].
-        engine: how to run it, a function from `jaxrnn.engines`; chosen for you when not given.
+        engine: how to run it, one of `jaxrnn.engines` (`native.with_options(threads=1)` is one,
+            too) or a function with their signature; chosen for you when not given.
 
     Returns:
         The state after the last valid step, arrays [..., H], and the outputs hs [..., T, H].
@@ -73,16 +76,11 @@ def unroll(
         if state is None
         else _checked_state(cell, params, state, batch)
     )
-    run = choose(cell, params.wx.dtype) if engine is None else engine
-    options = {"lengths": lengths, "resets": resets, "reverse": reverse}
-    if time_major:
-        return run(cell, params, xs, state, **options)
-    # An engine that reads batches as they lie saves two copies of all data.
-    if (batch_major := getattr(run, "batch_major", None)) is not None:
-        return batch_major(cell, params, xs, state, **options)
-    options["resets"] = None if resets is None else jnp.moveaxis(resets, -1, 0)
-    state, hs = run(cell, params, jnp.moveaxis(xs, -2, 0), state, **options)
-    return state, jnp.moveaxis(hs, 0, -2)
+    chosen = choose(cell, params.wx.dtype) if engine is None else as_engine(engine)
+    return chosen.run(
+        cell, params, xs, state, lengths=lengths, resets=resets, reverse=bool(reverse),
+        batch_major=not time_major,
+    )  # fmt: skip
 
 
 def _zero_state(cell: Cell, params: Params, xs: Array, time_axis: int) -> AnyState:

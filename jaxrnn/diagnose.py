@@ -21,12 +21,14 @@ from jaxtyping import Array, Float
 
 from jaxrnn._cells import AnyState, Cell, Params, product
 from jaxrnn._unroll import unroll
-from jaxrnn.engines import scan
+from jaxrnn.engines import Engine, scan
 
 Loss = Callable[[Any], Array]  # engine -> scalar
 
 
-def state_gradients(loss: Loss, *, engine: Any | None = None) -> tuple[AnyState, ...]:
+def state_gradients(
+    loss: Loss, *, engine: Engine | Callable[..., Any] | None = None
+) -> tuple[AnyState, ...]:
     """The gradient of a loss by every state on the way, in one extra backward pass.
 
         (d loss / d h_t, d loss / d c_t)    for every step t of every call of `unroll`
@@ -84,7 +86,9 @@ def state_gradients(loss: Loss, *, engine: Any | None = None) -> tuple[AnyState,
     return tuple(jax.tree.map(lambda g: jnp.moveaxis(g, 0, -2), g) for g in gradients)
 
 
-def gradient_norms(loss: Loss, *, engine: Any | None = None) -> tuple[AnyState, ...]:
+def gradient_norms(
+    loss: Loss, *, engine: Engine | Callable[..., Any] | None = None
+) -> tuple[AnyState, ...]:
     """How much of a loss's gradient arrives at each step: where it vanishes, where it explodes.
 
         ||d loss / d h_t||,  ||d loss / d c_t||        Euclidean, over the units

@@ -3,7 +3,6 @@
 Beside them, in the same rounds, the product of one step as fast as the machine can do it.
 """
 
-import inspect
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +51,7 @@ def engines(names: Sequence[str]) -> list[str]:
 
     The first one is what the picture is about; the reference comes last.
     """
-    known = [name for name in vars(jaxrnn.engines) if is_engine(getattr(jaxrnn.engines, name))]
+    known = sorted(jaxrnn.engines.available())
     for name in names:
         if name not in (*known, "default"):
             raise UserError(
@@ -61,13 +60,6 @@ def engines(names: Sequence[str]) -> list[str]:
     here = [name for name, why_not in jaxrnn.engines.available().items() if not why_not]
     order = ("native", "cudnn", "fused", "scan")
     return list(dict.fromkeys(names)) or sorted(here, key=order.index)
-
-
-def is_engine(value: Any) -> bool:
-    """Whether this is a function with the signature that all engines share."""
-    if not callable(value) or inspect.isclass(value):
-        return False
-    return list(inspect.signature(value).parameters)[:4] == ["cell", "params", "xs", "state"]
 
 
 def measure(

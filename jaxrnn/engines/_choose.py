@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import jax
-
 from jaxrnn._cells import Cell
-from jaxrnn.engines._cudnn import why_not as no_cudnn
+from jaxrnn.engines._cudnn import cudnn
+from jaxrnn.engines._fused import fused
 from jaxrnn.engines._native.engine import CELLS, DTYPES, native
-from jaxrnn.engines._native.library import why_not as no_native
+from jaxrnn.engines._protocol import Engine
 from jaxrnn.engines._scan import scan
 
 
@@ -17,16 +16,10 @@ def available() -> dict[str, str]:
     >>> available()["scan"]
     ''
     """
-    where = "" if jax.default_backend() == "cpu" else "it runs on CPUs; JAX's default is another"
-    return {
-        "scan": "",
-        "fused": "",
-        "native": where or no_native(),
-        "cudnn": no_cudnn(),
-    }
+    return {engine.name: engine.why_not() for engine in (scan, fused, native, cudnn)}
 
 
-def choose(cell: Cell, dtype: Any) -> Any:
+def choose(cell: Cell, dtype: Any) -> Engine:
     """The engine for weights of this dtype, where `unroll` is given none.
 
     On a CPU `native`, when it was compiled and has a kernel for the cell (SimpleRNN, LSTM, GRU in
@@ -36,6 +29,6 @@ def choose(cell: Cell, dtype: Any) -> Any:
 
     Never `fused`, which is made for GPUs and TPUs, nor `cudnn`: neither has been measured on one.
     """
-    if cell in CELLS and str(dtype) in DTYPES and not available()["native"]:
+    if cell in CELLS and str(dtype) in DTYPES and not native.why_not():
         return native
     return scan

@@ -14,6 +14,7 @@ from jax.sharding import AxisType
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn._cells import LSTM, AnyState, Cell, LSTMState, Params
+from jaxrnn.engines._protocol import Engine
 from jaxrnn.engines._reverse_mode import reverse_mode_only, way_out_named
 
 INSTEAD = "use engine=jaxrnn.engines.scan"
@@ -40,17 +41,18 @@ def check(cell: Cell, dtype: Any, resets: Any) -> None:
         raise RuntimeError(f"the cudnn engine cannot run: {why_not()}; {INSTEAD}")
 
 
-def cudnn(
+def _cudnn(
     cell: Cell,
     params: Params,
-    xs: Num[Array, "T *batch D"],
+    xs: Num[Array, "*lead D"],
     state: AnyState,
     *,
     lengths: Int[Array, "*batch"] | None,
-    resets: Bool[Array, "T *batch"] | None,
+    resets: Bool[Array, "*lead"] | None,
     reverse: bool,
-) -> tuple[AnyState, Float[Array, "T *batch H"]]:
-    """Run an LSTM over the leading axis of `xs`, as `engines.scan` does; not yet run on a GPU.
+    batch_major: bool,
+) -> tuple[AnyState, Float[Array, "*lead H"]]:
+    """Run an LSTM as `engines.scan` does; not yet run on a GPU.
 
     Products are in TF32 where the GPU has it, unless `jax_default_matmul_precision` is "highest".
     `jax.experimental.rnn` has no rule for `vmap` (give `xs` its batch axes) and none for second
@@ -63,27 +65,14 @@ def cudnn(
     """
     check(cell, params.wx.dtype, resets)
     with way_out_named():
+        if batch_major:
+            return _run(params, xs, state, lengths, reverse)
         end, hs = _run(params, jnp.moveaxis(xs, 0, -2), state, lengths, reverse)
     return end, jnp.moveaxis(hs, -2, 0)
 
 
-def _batch_major(
-    cell: Cell,
-    params: Params,
-    xs: Num[Array, "*batch T D"],
-    state: AnyState,
-    *,
-    lengths: Int[Array, "*batch"] | None,
-    resets: Bool[Array, "*batch T"] | None,
-    reverse: bool,
-) -> tuple[AnyState, Float[Array, "*batch T H"]]:
-    check(cell, params.wx.dtype, resets)
-    with way_out_named():
-        return _run(params, xs, state, lengths, reverse)
-
-
 # cuDNN is called batch-major, so nothing is moved there and back.
-cudnn.batch_major = _batch_major  # type: ignore[attr-defined]
+cudnn = Engine("cudnn", _cudnn, batch_major=True, why_not=why_not)
 
 
 def packed(params: Params) -> Float[Array, " N"]:

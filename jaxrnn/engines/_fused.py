@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn._cells import AnyState, Cell, Params, accumulation_dtype, product
 from jaxrnn.engines._mesh import each_its_part, varying_alike
+from jaxrnn.engines._protocol import Engine
 from jaxrnn.engines._reverse_mode import reverse_mode_only, way_out_named
 from jaxrnn.engines._scan import select
 
@@ -32,7 +33,7 @@ class _Options(NamedTuple):
     unroll: int
 
 
-def fused(
+def _fused(
     cell: Cell,
     params: Params,
     xs: Num[Array, "T *batch D"],
@@ -64,6 +65,9 @@ def fused(
     run = functools.partial(_jitted, _Options(cell, reverse, unroll))
     with way_out_named():
         return each_its_part(run, False, params, xs, state, lengths, resets)
+
+
+fused = Engine("fused", _fused, options=(("unroll", 1),))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn._cells import AnyState, Cell, Params, step
+from jaxrnn.engines._protocol import Engine
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "reverse", "unroll"))
-def scan(
+def _scan(
     cell: Cell,
     params: Params,
     xs: Num[Array, "T *batch D"],
@@ -33,8 +34,7 @@ def scan(
     that the final state is the last valid one in either direction. The input is cleaned before
     the step too: NaN in the padding would otherwise come back as 0 * NaN in the gradient.
 
-    `unroll` steps are compiled into one turn of the loop; `functools.partial(scan, unroll=4)` is an
-    engine too.
+    `unroll` steps are compiled into one turn of the loop: `scan.with_options(unroll=4)`.
 
     Jitted here, so that a second eager call compiles nothing: `body` is a new function each time.
     """
@@ -53,6 +53,9 @@ def scan(
 
     times = jnp.arange(xs.shape[0], dtype=jnp.int32)
     return jax.lax.scan(body, state, (times, xs, resets), reverse=reverse, unroll=unroll)
+
+
+scan = Engine("scan", _scan, options=(("unroll", 1),))
 
 
 def select(where: Array, a: Any, b: Any) -> Any:

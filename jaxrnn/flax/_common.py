@@ -1,6 +1,5 @@
 """Flax's conventions, once for NNX and Linen: carries, initialisers, the arguments of its `RNN`."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxrnn import engines
 from jaxrnn._cells import AnyState, Cell, LSTMState, Params, accumulation_dtype, init
 from jaxrnn._unroll import unroll as unroll_cell
+from jaxrnn.engines import Engine, choose
+from jaxrnn.engines._protocol import as_engine
 
 
 def to_state(cell: Cell, carry: Any) -> AnyState:
@@ -83,15 +83,16 @@ def run(
     reverse: bool,
     keep_order: bool,
     unroll: int,
-    engine: Any,
+    engine: Engine | Callable[..., Any] | None,
 ) -> Any:
     """Flax's `RNN.__call__`: outputs, or `(carry, outputs)`.
 
     In reverse and without `keep_order` outputs come as they were computed, last step first, with
     the padding still behind them.
     """
-    if engine is None and unroll != 1:
-        engine = functools.partial(engines.scan, unroll=unroll)
+    engine = choose(cell, params.wx.dtype) if engine is None else as_engine(engine)
+    if unroll != 1 and "unroll" in dict(engine.options):
+        engine = engine.with_options(unroll=unroll)
     state, hs = unroll_cell(
         cell,
         params,

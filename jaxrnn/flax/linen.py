@@ -1,5 +1,6 @@
 """Recurrent cells and `RNN` for Flax Linen, with its arguments and carries."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ from flax.linen import Bidirectional
 from jaxtyping import Array
 
 from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN, step
+from jaxrnn.engines import Engine
 from jaxrnn.flax import _common
 
 __all__ = ["RNN", "Bidirectional", "GRUCell", "LSTMCell", "OptimizedLSTMCell", "SimpleCell"]
@@ -101,8 +103,8 @@ class RNN(nn.Module):
     """Runs a cell of this module over time, exactly on ragged batches and under every transform.
 
     Attributes are those of `flax.linen.RNN`; `variable_axes` and the like do not exist, as nothing
-    is lifted. `unroll` steps are compiled into one turn of the loop. `engine` is that of
-    `jaxrnn.unroll`.
+    is lifted. `unroll` steps are compiled into one turn of the loop by an engine that has this
+    option. `engine` is that of `jaxrnn.unroll`.
     """
 
     cell: nn.Module
@@ -111,7 +113,7 @@ class RNN(nn.Module):
     reverse: bool = False
     keep_order: bool = False
     unroll: int = 1
-    engine: Any = None
+    engine: Engine | Callable[..., Any] | None = None
 
     def __call__(
         self,

@@ -1,6 +1,6 @@
 """Recurrent cells and `RNN` for Flax NNX, with its arguments and carries."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from flax.nnx import Bidirectional
 from jaxtyping import Array
 
 from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN, check_params, step
+from jaxrnn.engines import Engine
 from jaxrnn.flax import _common
 
 __all__ = ["RNN", "Bidirectional", "GRUCell", "LSTMCell", "OptimizedLSTMCell", "SimpleCell"]
@@ -143,8 +144,9 @@ class RNN(nnx.Module):
     """Runs a cell of this module over time, exactly on ragged batches and under every transform.
 
     Args of the constructor are those of `flax.nnx.RNN`. `unroll` steps are compiled into one turn
-    of the loop. `rngs` is accepted and not used, as nothing is drawn; `state_axes` and
-    `broadcast_rngs` do not exist, as no module is lifted. `engine` is that of `jaxrnn.unroll`.
+    of the loop by an engine that has this option. `rngs` is accepted and not used, as nothing is
+    drawn; `state_axes` and `broadcast_rngs` do not exist, as no module is lifted. `engine` is that
+    of `jaxrnn.unroll`.
     """
 
     def __init__(
@@ -157,7 +159,7 @@ class RNN(nnx.Module):
         keep_order: bool = False,
         unroll: int = 1,
         rngs: Any = True,
-        engine: Any = None,
+        engine: Engine | Callable[..., Any] | None = None,
     ):
         if not isinstance(cell, RecurrentCell):
             raise TypeError(

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxrnn._cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
 from jaxrnn.engines._mesh import each_its_part, varying_alike
 from jaxrnn.engines._native.library import why_not
+from jaxrnn.engines._protocol import Engine
 from jaxrnn.engines._reverse_mode import no_derivative, reverse_mode_only, way_out_named
 
 CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
@@ -47,6 +48,12 @@ class _Options(NamedTuple):
         }
 
 
+def _why_not() -> str:
+    if jax.default_backend() != "cpu":
+        return "it runs on CPUs; JAX's default is another"
+    return why_not()
+
+
 def check(cell: Cell, dtype: Any) -> None:
     """Raise unless the kernels can run this cell in this dtype here."""
     instead = "use engine=jaxrnn.engines.scan"
@@ -58,22 +65,23 @@ def check(cell: Cell, dtype: Any) -> None:
         raise RuntimeError(f"the native engine cannot run: {why_not()}; {instead}")
 
 
-def native(
+def _native(
     cell: Cell,
     params: Params,
-    xs: Num[Array, "T *batch D"],
+    xs: Num[Array, "*lead D"],
     state: AnyState,
     *,
     lengths: Int[Array, "*batch"] | None,
-    resets: Bool[Array, "T *batch"] | None,
+    resets: Bool[Array, "*lead"] | None,
     reverse: bool,
-    vectors: str = "widest",
-    threads: int = 0,
-    keep_gates: bool | None = None,
-) -> tuple[AnyState, Float[Array, "T *batch H"]]:
-    """Run `cell` over the leading axis of `xs`, as `engines.scan` does.
+    batch_major: bool,
+    vectors: str,
+    threads: int,
+    keep_gates: bool | None,
+) -> tuple[AnyState, Float[Array, "*lead H"]]:
+    """Run `cell` over the steps of `xs`, as `engines.scan` does.
 
-    Args:
+    Options:
         vectors: "portable", "avx2", "avx512", or the widest that the processor has.
         threads: at most so many of the runtime's threads; all of them when 0.
         keep_gates: write the gates for the backward pass, or compute them anew there; what is
@@ -85,38 +93,20 @@ def native(
         TypeError: weights that are not float32 or float64; forward-mode differentiation.
         RuntimeError: the kernels are not available.
     """
-    options = _Options(cell, reverse, False, vectors, threads, keep_gates)
-    return _run(options, params, xs, state, lengths, resets)
-
-
-def _batch_major(
-    cell: Cell,
-    params: Params,
-    xs: Num[Array, "*batch T D"],
-    state: AnyState,
-    *,
-    lengths: Int[Array, "*batch"] | None,
-    resets: Bool[Array, "*batch T"] | None,
-    reverse: bool,
-    vectors: str = "widest",
-    threads: int = 0,
-    keep_gates: bool | None = None,
-) -> tuple[AnyState, Float[Array, "*batch T H"]]:
-    options = _Options(cell, reverse, True, vectors, threads, keep_gates)
-    return _run(options, params, xs, state, lengths, resets)
-
-
-# The face moves the time axis for an engine that has no such function: two copies of all data.
-native.batch_major = _batch_major  # type: ignore[attr-defined]
-
-
-def _run(
-    options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
-) -> tuple[AnyState, Array]:
-    check(options.cell, params.wx.dtype)
+    check(cell, params.wx.dtype)
+    options = _Options(cell, reverse, batch_major, vectors, threads, keep_gates)
     run = functools.partial(_jitted, options)
     with way_out_named():
-        return each_its_part(run, options.batch_major, params, xs, state, lengths, resets)
+        return each_its_part(run, batch_major, params, xs, state, lengths, resets)
+
+
+native = Engine(
+    "native",
+    _native,
+    options=(("vectors", "widest"), ("threads", 0), ("keep_gates", None)),
+    batch_major=True,
+    why_not=_why_not,
+)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -100,7 +100,7 @@ def test_engines_are_those_that_can_run_here():
     """The one that is chosen first and the reference last."""
     found = layer.engines(())
     assert set(found) == {name for name, why_not in available().items() if not why_not}
-    assert found[0] == choose(jaxrnn.LSTM, "float32").__name__
+    assert found[0] == choose(jaxrnn.LSTM, "float32").name
     assert found[-1] == "scan"
     assert layer.engines(("default", "scan", "default")) == ["default", "scan"]
 
