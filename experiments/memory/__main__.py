@@ -1,4 +1,4 @@
-"""Where memory is needed, how long it lasts, and what happens to the gradient meanwhile.
+"""Shows where memory is needed, how long it lasts, and what happens to the gradient meanwhile.
 
     python -m experiments.memory sequence      which number follows these two? half a minute
     python -m experiments.memory span          error against length of the lag
@@ -8,8 +8,9 @@ Each writes `config.json`, `results.jsonl` and its picture into a new directory.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import functools
+import itertools
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -18,7 +19,7 @@ from experiments.config.cli import Range, UserError, parse, path, run
 from experiments.config.settings import Positive
 from experiments.runs.directory import OutDir
 
-# Lags. Of adding, two steps in each half; of copy, more than are shown. The states of longer ones
+# Lags: adding needs two steps in each half, copy more than are shown. The states of longer ones
 # fill the memory.
 SHORTEST, LONGEST = 4, 10_000
 WORDS = 10_000  # ids, as `experiments.imdb` has by default
@@ -103,62 +104,50 @@ Command = (
 )
 
 
+say = functools.partial(print, flush=True)
+
+
 def main(args: list[str] | None = None) -> None:
     """Parse and do what was asked for."""
-    command: object = parse(Command, args, prog="python -m experiments.memory")  # type: ignore
-    match command:
-        case Sequence():
-            _sequence(command)
-        case Span():
-            _span(command)
-        case Gradients():
-            _gradients(command)
+    command: Any = parse(Command, args, prog="python -m experiments.memory")  # type: ignore
+    do: dict[type, Any] = {Sequence: _sequence, Span: _span, Gradients: _gradients}
+    do[type(command)](command)
 
 
 def _sequence(settings: Sequence) -> None:
-    out = OutDir(settings.out or f"runs/memory-sequence-{settings.cell}-seed{settings.seed}")
-    out.check()
+    out = _out(settings, f"sequence-{settings.cell}")
     import jax
 
     import jaxrnn
     from experiments.memory import plots
     from experiments.memory.next_number import feed_forward, recurrent, train
-    from experiments.plots import style
+    from experiments.plots.style import NAMES, save
 
     key, cell = jax.random.key(settings.seed), jaxrnn.CELLS[settings.cell]
-    name = f"{style.NAMES[settings.cell]}(500)"
+    name = f"{NAMES[settings.cell]}(500)"
     networks = {"feed-forward": feed_forward(key), name: recurrent(key, cell)}
+    plan = {name: getattr(settings, name) for name in ("epochs", "learning_rate", "seed")}
     rows: list[dict[str, Any]] = []
     for network, (weights, predict) in networks.items():
-        found = train(
-            weights, predict, epochs=settings.epochs,
-            learning_rate=settings.learning_rate, seed=settings.seed,
-        )  # fmt: skip
-        print(f"{network}: {found.parameters:,} parameters, {found.seconds:.1f} s")
-        for pair, truth, said in zip(found.pairs, found.truth, found.said, strict=True):
-            rows.append(
-                {
-                    "network": network,
-                    "pair": [int(number) for number in pair],
-                    "truth": int(truth),
-                    "prediction": float(said),
-                }
-            )
-    _table(rows)
+        answers = train(weights, predict, **plan)
+        say(f"{network}: {answers.parameters:,} parameters, {answers.seconds:.1f} s")
+        numbers = (answers.pairs.tolist(), answers.truth.tolist(), answers.predictions.tolist())
+        for pair, truth, prediction in zip(*numbers, strict=True):
+            row = {"network": network, "pair": [int(number) for number in pair]}
+            rows.append({**row, "truth": int(truth), "prediction": prediction})
+    _table(plots.by(rows, "network"))
     out.create(_config("memory-sequence", settings))
     out.write_rows(rows)
-    _picture(plots.sequence(rows), out.path / "sequence.png")
+    save(plots.sequence(rows), out.path / "sequence.png")
+    say(f"picture: {out.path / 'sequence.png'}")
 
 
-def _table(rows: Iterable[Mapping[str, Any]]) -> None:
-    networks = list(dict.fromkeys(row["network"] for row in rows))
-    said = {(row["network"], *row["pair"]): row for row in rows}
+def _table(networks: Mapping[str, list[Mapping[str, Any]]]) -> None:
     print(f"\n{'after':>6}  {'truth':>5}" + "".join(f"  {name:>15}" for name in networks))
-    for row in rows:
-        if row["network"] == networks[0]:
-            a, b = row["pair"]
-            numbers = "".join(f"  {said[name, a, b]['prediction']:15.2f}" for name in networks)
-            print(f"{f'{a}, {b}':>6}  {row['truth']:>5}{numbers}")
+    for first, *others in zip(*networks.values(), strict=True):
+        pair = "{}, {}".format(*first["pair"])
+        numbers = "".join(f"  {row['prediction']:15.2f}" for row in (first, *others))
+        print(f"{pair:>6}  {first['truth']:>5}{numbers}")
     print()
 
 
@@ -171,51 +160,55 @@ def _span(settings: Span) -> None:
             raise UserError(
                 f"--lengths holds {length}; give numbers at least {SHORTEST} and at most {LONGEST}"
             )
-    out = OutDir(settings.out or f"runs/memory-span-seed{settings.seed}")
-    out.check()
-    from experiments.memory import plots
-    from experiments.memory.lag import Plan, Row, attempt, verdict
-    from experiments.plots.style import NAMES
+    out = _out(settings, "span")
+    from experiments.memory import lag, plots
+    from experiments.plots.style import NAMES, save
 
-    plan = Plan(settings.steps, settings.batch_size, settings.units, settings.bias, settings.seed)
-    rows: list[Row] = []
+    parts = [getattr(settings, name) for name in lag.Plan._fields]
+    rows: list[lag.Row] = []
     out.create(_config("memory-span", settings))
     for task in dict.fromkeys(settings.tasks):
-        for length in sorted(set(settings.lengths)):
-            for cell in dict.fromkeys(settings.cells):
-                row = attempt(task, cell, length, plan)
-                rows.append(row)
-                out.write_rows([row._asdict() for row in rows])
-                end = "solved" if row.solved else "not solved"
-                print(
-                    f"{task:<7} lag {length:>4}  {NAMES[cell]:<9}  error {row.error:.4f}  {end} "
-                    f"after {row.steps} training steps, {row.seconds:.0f} s", flush=True,
-                )  # fmt: skip
-        print(f"{task}: {verdict(rows, task)}")
-    _picture(plots.span([row._asdict() for row in rows]), out.path / "span.png")
+        lengths, cells = sorted(set(settings.lengths)), dict.fromkeys(settings.cells)
+        for length, cell in itertools.product(lengths, cells):
+            row = lag.attempt(task, cell, length, lag.Plan(*parts))
+            rows.append(row)
+            out.write_rows([row._asdict() for row in rows])
+            end = "solved" if row.solved else "not solved"
+            what = f"{task:<7} lag {length:>4}  {NAMES[cell]:<9}  error {row.error:.4f}  {end}"
+            say(f"{what} after {row.steps} training steps, {row.seconds:.0f} s")
+        say(f"{task}: {lag.verdict(rows, task)}")
+    save(plots.span([row._asdict() for row in rows]), out.path / "span.png")
+    say(f"picture: {out.path / 'span.png'}")
 
 
 def _gradients(settings: Gradients) -> None:
-    out = OutDir(settings.out or f"runs/memory-gradients-seed{settings.seed}")
-    out.check()
+    out = _out(settings, "gradients")
     from experiments.data.reviews import load_text
+    from experiments.plots.style import save
     from experiments.runs.directory import RunDir
 
     for directory in settings.runs:
-        RunDir(directory).config()  # a slip of the pen is told before the data are read
-    text = load_text(settings.data, settings.data_dir, WORDS, _say)
+        RunDir(directory).config()  # a mistyped name is told before the data are read
+    text = load_text(settings.data, settings.data_dir, WORDS, say)
     from experiments.memory import gradient_plots, gradient_study
 
-    study = gradient_study.Study(
-        text, WORDS, settings.runs, settings.length, settings.steps, settings.units, settings.seed
-    )
+    parts = (settings.length, settings.steps, settings.units, settings.seed)
+    study = gradient_study.Study(text, WORDS, settings.runs, *parts)
     rows: list[dict[str, Any]] = []
-    for row in gradient_study.rows(study, _say):
+    for row in gradient_study.rows(study, say):
         if not rows:  # only now is it certain that reviews and runs are as they must be
             out.create(_config("memory-gradients", settings, dataset=text.dataset))
         rows.append(row)
         out.write_rows(rows)
-    _picture(gradient_plots.draw(rows, dataset=text.dataset), out.path / "gradients.png")
+    save(gradient_plots.draw(rows, dataset=text.dataset), out.path / "gradients.png")
+    say(f"picture: {out.path / 'gradients.png'}")
+
+
+def _out(settings: Any, name: str) -> OutDir:
+    """The directory for the results; `UserError` where they would stand among others."""
+    out = OutDir(settings.out or f"runs/memory-{name}-seed{settings.seed}")
+    out.check()
+    return out
 
 
 def _config(task: str, settings: Any, **more: Any) -> dict[str, Any]:
@@ -231,17 +224,6 @@ def _config(task: str, settings: Any, **more: Any) -> dict[str, Any]:
         "machine": machine(),
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.devices()],
     }
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _picture(figure: Any, to: Path) -> None:
-    from experiments.plots.style import save
-
-    save(figure, to)
-    print(f"picture: {to}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is compared in `experiments.memory gradients`: rows for the picture and for other programs.
+"""Compares networks for `experiments.memory gradients`: rows for the picture and other programs.
 
 Five studies, each row with its `study` and `label`:
 
@@ -15,10 +15,10 @@ lists over the distance from the end, 0 first: ||d loss / d h|| as a multiple of
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import optax
 from flax import nnx
+from jax.nn.initializers import glorot_uniform, orthogonal
 
 from experiments.config.cli import UserError
 from experiments.data.reviews import TextData
@@ -34,13 +34,13 @@ Row = dict[str, Any]
 Say = Callable[[str], None]
 
 FORGET_BIASES = (0.0, 1.0, 3.0)
-# Of the map alone: a tanh on the way shrinks further, and the words' part makes it shrink more.
+# The factors are those of the matrix alone: the tanh shrinks further, more so for large inputs.
 MATRICES: Mapping[str, Any] = {
-    "orthogonal x 2": jax.nn.initializers.orthogonal(2.0),
-    "orthogonal x 1.5": jax.nn.initializers.orthogonal(1.5),
-    "orthogonal": jax.nn.initializers.orthogonal(),
-    "Glorot uniform": jax.nn.initializers.glorot_uniform(),
-    "orthogonal x 0.5": jax.nn.initializers.orthogonal(0.5),
+    "orthogonal x 2": orthogonal(2.0),
+    "orthogonal x 1.5": orthogonal(1.5),
+    "orthogonal": orthogonal(),
+    "Glorot uniform": glorot_uniform(),
+    "orthogonal x 0.5": orthogonal(0.5),
 }
 EXPLODING = "orthogonal x 1.5"
 CLIP, ADAM_RATE = 1.0, 0.003
@@ -50,7 +50,7 @@ TRAINING, ACCURACY = 20_000, 1000  # reviews, at most
 
 
 class Study(NamedTuple):
-    """What is looked at.
+    """The data and the sizes of a study.
 
     Attributes:
         text: the reviews, as ids below `words`.
@@ -58,7 +58,7 @@ class Study(NamedTuple):
         length: words of each review.
         steps: of each training here.
         units: of each network made here.
-        seed: of first weights, reviews and their order.
+        seed: of the first weights, of the reviews and their order.
     """
 
     text: TextData
@@ -96,7 +96,7 @@ def rows(study: Study, say: Say) -> Iterator[Row]:
         trained = gradients.train(model, train, steps, seed, adam).model
         return Pair(NAMES[cell], cell, model, trained)
 
-    # Runs are all read before the first row: one that cannot be used leaves nothing behind.
+    # All runs are read before the first row: where one cannot be used, nothing is written.
     given = [trained_run(path, text, words, say) for path in runs]
     for label, cell, untrained, trained in given or map(train_here, NAMES):
         for state, model in (("untrained", untrained), ("trained", trained)):
@@ -105,7 +105,10 @@ def rows(study: Study, say: Say) -> Iterator[Row]:
             yield {"study": "cells", **about, "accuracy": right, **_curve(model, shown)}
             gates = gradients.saturation(model, shown)
             yield {"study": "saturation", **about, "gates": gates}
-            say(f"{label:<10} {state:<9}  test accuracy {right:.1%}  saturated: {_said(gates)}")
+            shares = [f"{gate} {x['low']:.1%} {x['high']:.1%}" for gate, x in gates.items()]
+            say(
+                f"{label:<10} {state:<9}  test accuracy {right:.1%}  saturated: {'  '.join(shares)}"
+            )
     lstm, rnn = fresh("lstm"), fresh("rnn")
     for bias in FORGET_BIASES:
         curve = _curve(gradients.with_forget_bias(lstm, bias), shown)
@@ -117,13 +120,13 @@ def rows(study: Study, say: Say) -> Iterator[Row]:
     for clip in (None, CLIP):
         clipping = optax.identity() if clip is None else optax.clip_by_global_norm(clip)
         sgd = optax.chain(clipping, optax.sgd(SGD_RATE))
-        found = gradients.train(explosive, train, steps, seed, sgd)
+        training = gradients.train(explosive, train, steps, seed, sgd)
         label = "without clipping" if clip is None else f"clipped at {clip:g}"
         say(
-            f"SimpleRNN, {EXPLODING}, {label}: largest gradient {max(found.norms):,.0f}, "
-            f"weights moved by {found.distances[-1]:,.1f}"
+            f"SimpleRNN, {EXPLODING}, {label}: largest gradient {max(training.norms):,.0f}, "
+            f"weights moved by {training.distances[-1]:,.1f}"
         )
-        numbers = {"losses": found.losses, "norms": found.norms, "distances": found.distances}
+        numbers = {name: getattr(training, name) for name in ("losses", "norms", "distances")}
         yield {"study": "clipping", "label": label, "clip": clip, **numbers}
 
 
@@ -162,7 +165,3 @@ def _curve(model: Classifier, reviews: Reviews) -> Row:
     relative = np.nan_to_num(norms / norms[:, :1], posinf=float(np.finfo(np.float32).max))
     low, median, high = np.percentile(relative, (10, 50, 90), axis=0)
     return {"median": median.tolist(), "low": low.tolist(), "high": high.tolist()}
-
-
-def _said(gates: Mapping[str, Mapping[str, float]]) -> str:
-    return "  ".join(f"{gate} {ends['low']:.1%} {ends['high']:.1%}" for gate, ends in gates.items())

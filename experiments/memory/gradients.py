@@ -1,8 +1,8 @@
-"""Where does the gradient go? d loss / d h_t at every word of real reviews, and what changes it.
+"""Finds where the gradient goes: d loss / d h_t at every word of reviews, and what changes it.
 
 Each network reads the last words of a review and answers from its last state alone: a mean over
 all states would hand every step a gradient of its own and hide what is lost on the way. All
-reviews are of the same length, so that a step is so many words before the end in each.
+reviews have the same length, so that a step is the same number of words before the end in each.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,8 +33,8 @@ class Reviews(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A trained model, and for each step: loss in nats, norm of the gradient as it was found, and
-    how far the weights then are from where they began.
+    """A trained model, and for each step: loss in nats, norm of the gradient before any clipping,
+    and how far the weights then are from where they began.
     """
 
     model: Classifier
@@ -57,29 +57,21 @@ def long_reviews(corpus: Corpus, length: int, most: int, seed: int) -> Reviews:
 
 def fresh(cell: str, vocabulary: int, units: int, seed: int) -> Classifier:
     """An untrained network, of the size that `experiments.imdb` has."""
-    return Classifier(
-        jaxrnn.CELLS[cell], vocabulary=vocabulary, features=32, units=units, readout="last",
-        rngs=nnx.Rngs(seed),
-    )  # fmt: skip
+    sizes: Any = {"vocabulary": vocabulary, "features": 32, "units": units}
+    return Classifier(jaxrnn.CELLS[cell], readout="last", rngs=nnx.Rngs(seed), **sizes)
 
 
 def with_forget_bias(model: Classifier, bias: float) -> Classifier:
     """The same LSTM, but its forget gates begin with another bias."""
-
-    def change(params: jaxrnn.Params) -> jaxrnn.Params:
-        units = params.wh.shape[0]
-        return params._replace(bx=params.bx.at[units : 2 * units].set(bias))
-
-    return _changed(model, change)
+    units = _recurrent(model).weights.get_value()[0][0].wh.shape[0]
+    forget = slice(units, 2 * units)
+    return _changed(model, lambda p: p._replace(bx=p.bx.at[forget].set(bias)))
 
 
 def with_recurrent_weights(model: Classifier, initializer: Any, seed: int) -> Classifier:
     """The same SimpleRNN, but `wh` drawn by another initialiser."""
-
-    def change(params: jaxrnn.Params) -> jaxrnn.Params:
-        return params._replace(wh=initializer(jax.random.key(seed), params.wh.shape))
-
-    return _changed(model, change)
+    key = jax.random.key(seed)
+    return _changed(model, lambda p: p._replace(wh=initializer(key, p.wh.shape)))
 
 
 def _changed(model: Classifier, change: Callable[[jaxrnn.Params], jaxrnn.Params]) -> Classifier:
@@ -108,9 +100,8 @@ def losses(model: Classifier, tokens: jax.Array, labels: jax.Array, engine: Any 
     """Each review's cross-entropy [B], answered from the last state; correct answers [B]."""
     assert model.embedding is not None
     recurrent = _recurrent(model)
-    states, _ = jaxrnn.unroll_stack(
-        recurrent.cell, recurrent.weights.get_value(), model.embed(tokens), engine=engine
-    )
+    weights, xs = recurrent.weights.get_value(), model.embed(tokens)
+    states, _ = jaxrnn.unroll_stack(recurrent.cell, weights, xs, engine=engine)
     last = jnp.concatenate([state.h for state in states[-1]], axis=-1)
     if model.hidden is not None:
         last = jax.nn.relu(model.hidden(last))
@@ -137,32 +128,23 @@ def saturation(model: Classifier, reviews: Reviews) -> dict[str, dict[str, float
     """Shares of saturated activations of the first layer, by gate."""
     assert model.embedding is not None
     recurrent = _recurrent(model)
-    found = diagnose.saturation(
-        recurrent.cell,
-        recurrent.weights.get_value()[0][0],
-        model.embed(jnp.asarray(reviews.tokens)),
-    )
+    xs, weights = model.embed(jnp.asarray(reviews.tokens)), recurrent.weights.get_value()
+    gates = diagnose.saturation(recurrent.cell, weights[0][0], xs)
     return {
         gate: {end: float(share) for end, share in shares._asdict().items()}
-        for gate, shares in found.items()
+        for gate, shares in gates.items()
     }
 
 
 def accuracy(model: Classifier, reviews: Reviews) -> float:
-    """The share of reviews that are answered rightly."""
+    """The share of reviews that are answered correctly."""
     graphdef, params = nnx.split(model)
     run = jax.jit(lambda p, x, y: jnp.mean(losses(nnx.merge(graphdef, p), x, y)[1]))
     return float(run(params, reviews.tokens, reviews.labels))
 
 
-def train(
-    model: Classifier,
-    reviews: Reviews,
-    steps: int,
-    seed: int,
-    optimizer: optax.GradientTransformation,
-) -> Training:
-    """Some steps on batches of 64."""
+def train(model: Classifier, reviews: Reviews, steps: int, seed: int, optimizer: Any) -> Training:
+    """So many steps of an `optax` optimizer on batches of 64."""
     graphdef, params = nnx.split(model)
     start = params
 
@@ -177,13 +159,12 @@ def train(
         moved = optax.tree.norm(jax.tree.map(jnp.subtract, params, start))
         return params, opt_state, value, optax.tree.norm(gradient), moved
 
-    opt_state, said = optimizer.init(params), []
+    opt_state, reports = optimizer.init(params), []
     for rows in _batches(len(reviews.labels), steps, seed):
-        params, opt_state, *numbers = step(
-            params, opt_state, reviews.tokens[rows], reviews.labels[rows]
-        )
-        said.append(numbers)
-    columns = [[float(number) for number in column] for column in zip(*said, strict=True)]
+        batch = reviews.tokens[rows], reviews.labels[rows]
+        params, opt_state, *numbers = step(params, opt_state, *batch)
+        reports.append(numbers)
+    columns = [[float(number) for number in column] for column in zip(*reports, strict=True)]
     return Training(nnx.merge(graphdef, params), *columns)
 
 

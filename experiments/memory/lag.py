@@ -1,7 +1,7 @@
-"""How long is the memory? Two tasks whose answer lies a known number of steps back.
+"""Measures how long a memory lasts: two tasks whose answer lies a known number of steps back.
 
 Adding (Hochreiter and Schmidhuber, 1997): of T numbers from [0, 1], two are marked, one in each
-half; after the last step the network gives their sum. Always to answer 1 leaves a mean squared
+half; after the last step the network gives their sum. Answering 1 always leaves a mean squared
 error of 1/6 = 0.167, the variance of the sum.
 
 Copy (after the same paper; Arjovsky et al., 2016): two of 8 symbols are shown, each with the
@@ -10,10 +10,11 @@ Guessing leaves 7/8 of the answers wrong. (Without the places a network first le
 there were, and then for thousands of steps not in which order.)
 
 Each network gets the same number of steps, batches, units and Adam, and two attempts, at the two
-learning rates that its cell did best with at short lengths (of 0.0003 ... 0.02). It is left as soon
-as it has solved its length: as soon as its error is below a tenth of that without any memory.
+learning rates that its cell did best with at short lengths (of 0.0003 ... 0.02). It is done as soon
+as it has solved its length: as its error is below a tenth of that without any memory.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -26,8 +27,8 @@ import jaxrnn
 
 SYMBOLS, SHOWN = 8, 2
 CHECK_EVERY = 25
-EXAMPLES = 1000  # of which the error is a mean; others than it was trained on
-AT_ONCE = 100  # of them: the states of 1000 over 10,000 steps would be gigabytes
+EXAMPLES = 1000  # the error is their mean; the network was not trained on them
+AT_ONCE = 100  # of the examples: the states of 1000 over 10,000 steps would be gigabytes
 
 RATES = {
     "adding": {"rnn": (0.003, 0.001), "lstm": (0.01, 0.02), "gru": (0.01, 0.02)},
@@ -72,10 +73,10 @@ class Row(NamedTuple):
 
 
 def _adding_batch(key: jax.Array, length: int, size: int) -> tuple[jax.Array, jax.Array]:
-    of_values, of_first, of_second = jax.random.split(key, 3)
-    values = jax.random.uniform(of_values, (size, length))
-    first = jax.random.randint(of_first, (size,), 0, length // 2)
-    second = jax.random.randint(of_second, (size,), length // 2, length)
+    value_key, first_key, second_key = jax.random.split(key, 3)
+    values = jax.random.uniform(value_key, (size, length))
+    first = jax.random.randint(first_key, (size,), 0, length // 2)
+    second = jax.random.randint(second_key, (size,), length // 2, length)
     marks = jax.nn.one_hot(first, length) + jax.nn.one_hot(second, length)
     return jnp.stack([values, marks], axis=-1), jnp.sum(values * marks, axis=1)
 
@@ -103,16 +104,13 @@ def _copy_error(hs: jax.Array, readout: Readout, answers: jax.Array) -> jax.Arra
     return jnp.mean(wrong.astype(hs.dtype))
 
 
-PROBLEMS: Mapping[str, Problem] = {
-    "adding": Problem(2, 1, _adding_batch, _adding_error, _adding_error, 1 / 6),
-    "copy": Problem(
-        SYMBOLS + SHOWN, SYMBOLS, _copy_batch, _copy_loss, _copy_error, 1 - 1 / SYMBOLS
-    ),
-}
+_ADDING = Problem(2, 1, _adding_batch, _adding_error, _adding_error, 1 / 6)
+_COPY = Problem(SYMBOLS + SHOWN, SYMBOLS, _copy_batch, _copy_loss, _copy_error, 1 - 1 / SYMBOLS)
+PROBLEMS: Mapping[str, Problem] = {"adding": _ADDING, "copy": _COPY}
 
 
 class Plan(NamedTuple):
-    """What every network gets alike."""
+    """What every network gets alike, by the names of the command's settings."""
 
     steps: int
     batch_size: int
@@ -128,8 +126,8 @@ def attempt(task: str, cell: str, length: int, plan: Plan) -> Row:
         rows.append(train(task, cell, length, rate, plan))
         if rows[-1].solved:
             break
-    # NaN is not less than anything: an attempt that diverged is the worst.
-    best = min(rows, key=lambda row: row.error if row.error == row.error else float("inf"))
+    # An attempt that diverged is the worst; NaN by itself is not less and not more than anything.
+    best = min(rows, key=lambda row: (math.isnan(row.error), row.error))
     return best._replace(seconds=round(sum(row.seconds for row in rows), 1))
 
 
@@ -138,12 +136,12 @@ def train(task: str, name: str, length: int, rate: float, plan: Plan) -> Row:
     begun = time.perf_counter()
     problem, cell, units = PROBLEMS[task], jaxrnn.CELLS[name], plan.units
     key = jax.random.key(plan.seed)
-    of_layer, of_dense, of_bias, of_steps, of_test = jax.random.split(key, 5)
-    layer = jaxrnn.init(of_layer, cell, problem.features, units)
+    layer_key, dense_key, bias_key, steps_key, test_key = jax.random.split(key, 5)
+    layer = jaxrnn.init(layer_key, cell, problem.features, units)
     if plan.bias == "chrono":
-        layer = chrono(of_bias, name, layer, length)
+        layer = chrono(bias_key, name, layer, length)
     glorot = jax.nn.initializers.glorot_uniform()
-    weights = layer, glorot(of_dense, (units, problem.outputs)), jnp.zeros(problem.outputs)
+    weights = layer, glorot(dense_key, (units, problem.outputs)), jnp.zeros(problem.outputs)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     def measure(how: Measure, weights: Any, xs: jax.Array, answers: jax.Array) -> jax.Array:
@@ -153,14 +151,14 @@ def train(task: str, name: str, length: int, rate: float, plan: Plan) -> Row:
 
     @jax.jit
     def step(weights: Any, opt_state: Any, n: int) -> tuple[Any, Any]:
-        batch = problem.batch(jax.random.fold_in(of_steps, n), length, plan.batch_size)
+        batch = problem.batch(jax.random.fold_in(steps_key, n), length, plan.batch_size)
         gradient = jax.grad(lambda w: measure(problem.loss, w, *batch))(weights)
         updates, opt_state = optimizer.update(gradient, opt_state)
         return optax.apply_updates(weights, updates), opt_state
 
     @jax.jit
     def test(weights: Any) -> jax.Array:
-        examples = problem.batch(of_test, length, EXAMPLES)
+        examples = problem.batch(test_key, length, EXAMPLES)
         parts = jax.tree.map(lambda a: a.reshape(-1, AT_ONCE, *a.shape[1:]), examples)
         return jnp.mean(jax.lax.map(lambda part: measure(problem.error, weights, *part), parts))
 
@@ -176,7 +174,7 @@ def train(task: str, name: str, length: int, rate: float, plan: Plan) -> Row:
 
 
 def chrono(key: jax.Array, name: str, layer: jaxrnn.Params, length: int) -> jaxrnn.Params:
-    """Gates that keep for up to `length` steps (Tallec and Ollivier, 2018); no change without.
+    """Let gates keep for up to `length` steps (Tallec and Ollivier, 2018); no gate, no change.
 
     b ~ log uniform(1, length - 1)
     LSTM: forget gate b, input gate -b        GRU: update gate z b, as z keeps

@@ -1,11 +1,11 @@
-"""Which number follows these two? A network with a state against one without.
+"""Asks a network with a state, and one without, which number follows two others.
 
 The sequence 1 3 5 2 4 9 7 6 8 gives seven questions: (1, 3) -> 5, (3, 5) -> 2, ... (7, 6) -> 8.
 The feed-forward net is 500 linear units and one more: an affine map of the two numbers, whatever
 its width, and no such map fits. The recurrent one reads the numbers one after the other.
 
 Inputs are the numbers themselves: divided by their range they would reach a SimpleRNN so small
-that it stays affine, too. Answers are learnt in standard units.
+that it stays affine, too. Answers are learnt in units of their standard deviation.
 """
 
 import functools
@@ -27,19 +27,19 @@ Predict = Callable[[Any, jax.Array], jax.Array]
 
 
 class Answers(NamedTuple):
-    """What a trained network says to each pair [7, 2], beside the truth [7]."""
+    """The predictions [7] of a trained network for each pair [7, 2], beside the truth [7]."""
 
     pairs: np.ndarray
     truth: np.ndarray
-    said: np.ndarray
+    predictions: np.ndarray
     parameters: int
     seconds: float
 
 
 def feed_forward(key: jax.Array) -> tuple[Any, Predict]:
     """Dense(500, linear) -> Dense(1): fresh weights, and `(weights, pairs [B, 2]) -> [B]`."""
-    of_first, of_second = jax.random.split(key)
-    weights = _dense(of_first, 2, UNITS), _dense(of_second, UNITS, 1)
+    first_key, second_key = jax.random.split(key)
+    weights = _dense(first_key, 2, UNITS), _dense(second_key, UNITS, 1)
 
     def predict(weights: Any, pairs: jax.Array) -> jax.Array:
         first, second = weights
@@ -50,8 +50,8 @@ def feed_forward(key: jax.Array) -> tuple[Any, Predict]:
 
 def recurrent(key: jax.Array, cell: jaxrnn.Cell) -> tuple[Any, Predict]:
     """Cell(500) over the two numbers, its last state -> Dense(1)."""
-    of_layer, of_dense = jax.random.split(key)
-    weights = jaxrnn.init(of_layer, cell, 1, UNITS), _dense(of_dense, UNITS, 1)
+    layer_key, dense_key = jax.random.split(key)
+    weights = jaxrnn.init(layer_key, cell, 1, UNITS), _dense(dense_key, UNITS, 1)
 
     def predict(weights: Any, pairs: jax.Array) -> jax.Array:
         layer, dense = weights
@@ -86,8 +86,8 @@ def train(
         for row in order.permutation(len(pairs)):
             answer = (truth[row] - middle) / spread
             weights, opt_state = step(weights, opt_state, pairs[row], answer)
-    said = np.asarray(jax.jit(predict)(weights, pairs)) * spread + middle
-    return Answers(pairs, truth, said, parameters, time.perf_counter() - begun)
+    predictions = np.asarray(jax.jit(predict)(weights, pairs)) * spread + middle
+    return Answers(pairs, truth, predictions, parameters, time.perf_counter() - begun)
 
 
 def _dense(key: jax.Array, inputs: int, outputs: int) -> tuple[jax.Array, jax.Array]:

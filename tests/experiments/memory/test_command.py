@@ -80,7 +80,7 @@ def test_the_feed_forward_net_comes_to_the_best_affine_map():
     found = train(*feed_forward(jax.random.key(1)), epochs=200, learning_rate=0.01, seed=1)
     pairs = np.c_[np.array(SEQUENCE)[:-2], np.array(SEQUENCE)[1:-1], np.ones(7)]
     best = pairs @ np.linalg.lstsq(pairs, found.truth, rcond=None)[0]
-    np.testing.assert_allclose(found.said, best, atol=0.2)
+    np.testing.assert_allclose(found.predictions, best, atol=0.2)
     assert found.parameters == 3 * 500 + 501
 
 
