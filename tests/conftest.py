@@ -40,12 +40,10 @@ _hook.__enter__()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin the kept programs anew when there are too many."""
-    if (
-        not hasattr(config, "workerinput")
-        and COMPILED.is_dir()
-        and len(os.listdir(COMPILED)) > 9000
-    ):
-        shutil.rmtree(COMPILED)
+    compiled = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker and compiled.is_dir() and len(os.listdir(compiled)) > 9000:
+        shutil.rmtree(compiled)
 
 
 @pytest.fixture

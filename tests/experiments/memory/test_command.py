@@ -52,7 +52,10 @@ def assert_nothing_is_cut_off(figure):
 # --- sequence --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", CELL_NAMES)
+# The others compile for as long again; by hand.
+@pytest.mark.parametrize(
+    "cell", ["rnn", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("lstm", "gru"))]
+)
 def test_a_recurrent_network_says_4_after_5_2_and_a_feed_forward_one_cannot(cell, tmp_path, capsys):
     out = tmp_path / "out"
     memory.main(["sequence", "--cell", cell, "--out", str(out)])

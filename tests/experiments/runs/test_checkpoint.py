@@ -23,8 +23,8 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from root import ROOT
 
+from experiments import checkpoint as command_of
 from experiments.config.cli import UserError
-from experiments.runs import checkpoint
 from experiments.runs.checkpoint import Checkpoints, verify
 from experiments.storage import verified_arrays
 from experiments.storage.verified_arrays import DamagedError
@@ -517,7 +517,7 @@ def test_all_damaged_is_one_line_with_the_paths_each_time(copy):
 def test_verify_lists_every_step(copy, capsys, monkeypatch):
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["checkpoint", *map(str, arguments)])
-        code = checkpoint.main()
+        code = command_of.main()
         return code, capsys.readouterr().out.splitlines()
 
     code, lines = command("verify", copy.parent)

@@ -76,7 +76,7 @@ def on_one_device():
 
 
 # Each compiles for several seconds: in CI most devices and fewest, the others by hand.
-OFTEN = ("jit-2", "jit-8", "pmap-8")
+OFTEN = ("jit-8", "pmap-8")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def runner(path, hardware, *flags):
     ("first", "second"),
     [
         ("jit-8", "jit-1"),
-        ("pmap-8", "jit-2"),
+        pytest.param("pmap-8", "jit-2", marks=pytest.mark.slow),
         pytest.param("jit-1", "jit-8", marks=pytest.mark.slow),
         pytest.param("jit-2", "pmap-8", marks=pytest.mark.slow),
     ],
@@ -267,6 +267,7 @@ def when(condition, processes, seconds=600):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """Left alone; and stopped by a signal to one of them, killed, and finished by one process."""
     alone, pair = tmp_path / "alone", tmp_path / "pair"

@@ -92,7 +92,7 @@ def never_stopped(request, tmp_path_factory):
 
 @pytest.mark.parametrize("step", [2, 4, 5])
 def test_resume(tmp_path, never_stopped, step):
-    """Stopped by a signal within an epoch, at its end, behind it: as if never stopped, bitwise."""
+    """Stopped by a signal within an epoch, at its end, after it: as if never stopped, bitwise."""
     cell, straight = never_stopped
     args, stopped = ["--cell", cell, *RESUMED], tmp_path / "stopped"
     end = interrupted(stopped, step, *args)
