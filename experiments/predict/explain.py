@@ -1,8 +1,8 @@
-"""How an answer came about, in words for a terminal: `python -m experiments.predict ... --explain`.
+"""Says on a terminal how an answer came about: `python -m experiments.predict ... --explain`.
 
 The answer after k steps is the model's answer to the first k steps alone, and a step's part in it
 is the change of the log-odds, log(p / (1 - p)), from the answer before it. Knows no model; what is
-shown comes from `predict_text.explain` and `predict_image.explain`.
+shown comes from `predict.text.explain` and `predict.image.explain`.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-# Of log-odds, from which on a change gets one, two and three signs: odds 1.1, 1.35 and 2.7 times
-# as high or low. In a review most words move the answer by less than the first.
+# Changes of the log-odds that get one, two and three signs: odds 1.1, 1.35 and 2.7 times as high or
+# low. In a review most words move the answer by less than the first.
 LEVELS = (0.1, 0.3, 1.0)
 
 # Blue and vermilion after Okabe and Ito, paler for less: told apart by every kind of eye, black
@@ -28,11 +28,11 @@ _BARS = "▁▂▃▄▅▆▇█"
 class Words(NamedTuple):
     """The answers along a text.
 
-    Fields:
-      words: str [n], as the model reads them.
-      known: bool [n], whether the vocabulary has them.
-      log_odds: float32 [n + 1], of "positive": before the first word, and after each.
-      cut: how many of the words the final answer does not see, as the run cuts long texts.
+    Attributes:
+        words: str [n], as the model reads them.
+        known: bool [n], whether the vocabulary has them.
+        log_odds: float32 [n + 1], of "positive": before the first word, and after each.
+        cut: how many of the words the final answer does not see, as the run cuts long texts.
     """
 
     words: tuple[str, ...]
@@ -60,11 +60,11 @@ class Words(NamedTuple):
 class Rows(NamedTuple):
     """The answers along an image, after each 28th of the steps.
 
-    Fields:
-      image: uint8 [28, 28], as the model reads it.
-      probabilities: float32 [28, 10].
-      unit: what is read in a 28th of the steps.
-      in_order: whether that is a row of the image, or pixels from everywhere.
+    Attributes:
+        image: uint8 [28, 28], as the model reads it.
+        probabilities: float32 [28, 10].
+        unit: what is read in a 28th of the steps.
+        in_order: whether that is a row of the image, or pixels from everywhere.
     """
 
     image: np.ndarray
@@ -84,64 +84,57 @@ def level(change: float) -> int:
     return size if change > 0 else -size
 
 
-def marks(of: int) -> str:
+def marks(rank: int) -> str:
     """The signs of a level: "", "+", "++" and so on."""
-    return "+" * of if of > 0 else MINUS * -of
+    return "+" * rank if rank > 0 else MINUS * -rank
 
 
-def colour(of: int) -> str | None:
+def colour(rank: int) -> str | None:
     """The background of a level."""
-    return None if of == 0 else UP[of - 1] if of > 0 else DOWN[-of - 1]
+    return None if rank == 0 else UP[rank - 1] if rank > 0 else DOWN[-rank - 1]
 
 
-def say_words(found: Words, console: Console | None = None) -> None:
+def say_words(answers: Words, console: Console | None = None) -> None:
     """Print the text, coloured and with signs, the course of the answer, legend and answer."""
-    console = console or _console()
+    console = console or Console(highlight=False)
     text = Text()
-    for word, known, change in zip(found.words, found.known, found.changes, strict=True):
-        of = level(change)
-        shown = word if known else f"({word})"
-        text.append(f"{shown}{marks(of)}", _style(of))
-        text.append(" ")
+    for word, known, change in zip(answers.words, answers.known, answers.changes, strict=True):
+        rank = level(change)
+        text.append(f"{word if known else f'({word})'}{marks(rank)}", _style(rank)).append(" ")
     console.print(text)
     console.print()
     for name, sign in (("positive", 1), ("negative", -1)):
         legend = Text(f"towards {name}:  ")
-        for of in (1, 2, 3):
-            legend.append(f"{marks(sign * of)} {LEVELS[of - 1]:g}", _style(sign * of))
-            legend.append("  ")
+        for rank, least in enumerate(LEVELS, 1):
+            legend.append(f"{marks(sign * rank)} {least:g}", _style(sign * rank)).append("  ")
         console.print(legend + Text("or more, in log-odds"))
-    if not found.known.all():
+    if not answers.known.all():
         console.print("(word):  not in the vocabulary")
-    course = _course(found.probabilities, max(1, min(60, console.width - 22)))
+    course = _course(answers.probabilities, max(1, min(60, console.width - 22)))
     console.print(Text(f"0 to 100% positive:  {course}"))
-    if found.cut:
-        console.print(Text(f"the last answer does not see {found.cut:,} words: the run cuts texts"))
-    console.print(Text(found.answer(), style="bold"))
+    if answers.cut:
+        cut = f"{answers.cut:,} words: the run cuts texts"
+        console.print(Text(f"the last answer does not see {cut}"))
+    console.print(Text(answers.answer(), style="bold"))
 
 
-def say_rows(found: Rows, console: Console | None = None) -> None:
+def say_rows(answers: Rows, console: Console | None = None) -> None:
     """Print the answer after each row, beside the row itself where rows are read."""
-    console = console or _console()
-    for n, p in enumerate(found.probabilities):
+    console = console or Console(highlight=False)
+    for n, p in enumerate(answers.probabilities):
         first, second = np.argsort(-p, kind="stable")[:2]
-        drawn = f"{_ink(found.image[n])}  " if found.in_order else ""
-        after = f"{n + 1:>2}" if found.in_order else f"{28 * (n + 1):>3}"
-        line = Text(f"{after}  {drawn}")
+        row = f"{n + 1:>2}  {_ink(answers.image[n])}  "
+        line = Text(row if answers.in_order else f"{28 * (n + 1):>3}  ")
         line.append(f"{first} {p[first]:6.1%}", style="bold")
         line.append(f"   {second} {p[second]:6.1%}")
         console.print(line, soft_wrap=True)
-    console.print(Text(f"after each {found.unit}: the likeliest digit and the next one"))
-    console.print(Text(found.answer(), style="bold"))
+    console.print(Text(f"after each {answers.unit}: the likeliest digit and the next one"))
+    console.print(Text(answers.answer(), style="bold"))
 
 
-def _console() -> Console:
-    return Console(highlight=False)
-
-
-def _style(of: int) -> Style:
-    found = colour(of)
-    return Style() if found is None else Style(color="black", bgcolor=found)
+def _style(rank: int) -> Style:
+    ground = colour(rank)
+    return Style() if ground is None else Style(color="black", bgcolor=ground)
 
 
 def _ink(row: np.ndarray) -> str:
@@ -150,6 +143,6 @@ def _ink(row: np.ndarray) -> str:
 
 
 def _course(probabilities: np.ndarray, width: int) -> str:
-    """Probabilities as bars, at most so many: of each stretch of the text its last one."""
+    """Probabilities as bars, at most `width`: the last one of each stretch of the text."""
     at = np.linspace(0, len(probabilities) - 1, min(width, len(probabilities)))
     return "".join(_BARS[min(7, int(8 * p))] for p in probabilities[np.rint(at).astype(int)])

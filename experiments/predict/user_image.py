@@ -1,4 +1,4 @@
-"""A picture of one's own made like an image of MNIST: 28 x 28, white on black, in the middle.
+"""Makes a user's own picture like an image of MNIST: 28 x 28, white on black, in the middle.
 
 As the makers of MNIST did it (LeCun et al., 1998): the digit is scaled into a box of 20 x 20, its
 proportions kept, and placed so that its centre of mass is the centre of the 28 x 28 field. Before
@@ -16,15 +16,15 @@ from experiments.config.cli import UserError
 from experiments.data.images import SIDE
 
 BOX = 20
-# Of all pixels; a file of some kilobytes can claim to have billions.
+# A file of some kilobytes can claim to have billions of pixels.
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 100_000_000
 # Only these are tried: Pillow would start other programs for some formats.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 
-# Shares of the full contrast: below the first a picture is blank, below the second paper is paper.
+# Shares of the full contrast: a picture with less is blank, a pixel with less is paper.
 _BLANK, _PAPER = 0.1, 0.1
-# Sides beyond this many pixels are averaged down at once; 20 remain in the end.
+# Longer sides are first averaged down to about so many pixels; 20 remain in the end.
 _SIDE = 1000
 
 
@@ -32,7 +32,7 @@ def load(path: str | None) -> np.ndarray:
     """The digit in a file, or in standard input where None, uint8 [28, 28].
 
     Raises:
-      UserError: there is no such file, it is no picture or a damaged, blank or huge one.
+        UserError: there is no such file, it is no picture or a damaged, blank or huge one.
     """
     name = "standard input" if path is None else path
     try:
@@ -55,7 +55,7 @@ def normalize(grey: np.ndarray, name: str = "the picture") -> np.ndarray:
     """Grey values [h, w], of any range and ground, as an image of MNIST: uint8 [28, 28].
 
     Raises:
-      UserError: there is nothing on it.
+        UserError: there is nothing on it.
     """
     from PIL import Image
 
@@ -74,8 +74,7 @@ def normalize(grey: np.ndarray, name: str = "the picture") -> np.ndarray:
     scale = BOX / max(ink.shape)
     height, width = (max(1, round(scale * side)) for side in ink.shape)
     # Averages over all the area that becomes a pixel, and has no ringing.
-    small = Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING)
-    ink = np.asarray(small)
+    ink = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
     ink = ink / ink.max()
 
     field = np.zeros((SIDE, SIDE), np.float32)
@@ -105,14 +104,12 @@ def _grey(content: bytes, name: str) -> np.ndarray:
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith(("I", "F")):
                 return _stretched(np.asarray(image, np.float32))
-            image = image.convert("RGBA")
-            image = image.reduce(max(1, max(image.size) // _SIDE))
+            image = image.convert("RGBA").reduce(max(1, max(image.size) // _SIDE))
         except UnidentifiedImageError:
             raise UserError(f"{name} is no picture ({', '.join(FORMATS)})") from None
         except Image.DecompressionBombError:
-            raise UserError(
-                f"{name} has more than {MOST_PIXELS:,} pixels; give a smaller picture"
-            ) from None
+            many = f"more than {MOST_PIXELS:,} pixels"
+            raise UserError(f"{name} has {many}; give a smaller picture") from None
         # Damage shows as many kinds of exception; the user gets one line.
         except Exception as mistake:
             why = " ".join(str(mistake).split()) or type(mistake).__name__
