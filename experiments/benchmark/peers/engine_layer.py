@@ -1,24 +1,21 @@
-"""Ours: `jaxrnn.unroll` with one of `jaxrnn.engines`; `default` leaves the choice to it."""
+"""Runs `jaxrnn.unroll` with one of `jaxrnn.engines`; `default` leaves the choice to it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 import jaxrnn
-from experiments.benchmark.peers import jitted
+from experiments.benchmark import peers
+from experiments.benchmark.peers import Arrays, Calls, Problem, jitted
 
 prepare = jitted.prepare
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """The engine named `option`; weights are `Params`."""
     cell = jaxrnn.CELLS[problem["cell"]]
     engine = None if option == "default" else getattr(jaxrnn.engines, option)
-    params = jaxrnn.Params(**{k[2:]: a for k, a in arrays.items() if k.startswith("w:")})
+    params = jaxrnn.Params(**peers.weights(arrays))
 
     def layer(params: jaxrnn.Params, xs: jax.Array) -> jax.Array:
         return jaxrnn.unroll(cell, params, xs, engine=engine)[1]

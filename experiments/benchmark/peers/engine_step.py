@@ -1,6 +1,5 @@
-"""Our training step, that of `experiments.training` as the command runs it, with no dropout."""
+"""Runs our training step, that of `experiments.training` as the command does, without dropout."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 import jaxrnn
-from experiments.benchmark.peers import jitted
+from experiments.benchmark import peers
+from experiments.benchmark.peers import Arrays, Calls, Problem, jitted
 from experiments.data.batch import Examples
 from experiments.models import classifier
 from experiments.training import runtime
@@ -22,16 +22,12 @@ def prepare(threads: int) -> bool:
     return jitted.prepare(threads)
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """The engine is the one that `unroll` takes by itself; the command has no other."""
     vocabulary, features = arrays["embedding"].shape
-    network = classifier.Classifier(
-        jaxrnn.LSTM, vocabulary=vocabulary, features=features, units=len(arrays["kernel"]),
-        readout="last", rngs=nnx.Rngs(0),
-    )  # fmt: skip
-    weights = {k[2:]: jnp.asarray(a) for k, a in arrays.items() if k.startswith("w:")}
+    sizes: Any = {"vocabulary": vocabulary, "features": features, "units": len(arrays["kernel"])}
+    network = classifier.Classifier(jaxrnn.LSTM, readout="last", rngs=nnx.Rngs(0), **sizes)
+    weights = {name: jnp.asarray(array) for name, array in peers.weights(arrays).items()}
     assert network.embedding is not None
     assert network.recurrent is not None
     assert network.dense.bias is not None

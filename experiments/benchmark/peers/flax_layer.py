@@ -1,24 +1,20 @@
-"""Flax: `nnx.RNN` around a cell; for LSTM the `OptimizedLSTMCell`, the faster of its two.
+"""Runs Flax: `nnx.RNN` around a cell; for LSTM the `OptimizedLSTMCell`, the faster of its two.
 
 Module and weights are taken apart once, so that only the mathematics is timed.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from flax import nnx
 
-from experiments.benchmark.peers import jitted
+from experiments.benchmark.peers import Arrays, Calls, Problem, jitted
 
 prepare = jitted.prepare
 CELLS = {"rnn": nnx.SimpleCell, "lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """Weights are named "layer/kernel" and "layer/bias"."""
     _, _, features, units = problem["sizes"]
     kind: Any = CELLS[problem["cell"]]

@@ -1,4 +1,4 @@
-"""IMDB in Keras, as its guides and the tutorial do it: `pad_sequences`, `Sequential`, `fit`.
+"""Trains on IMDB in Keras, as its guides and the tutorial do: `pad_sequences`, `Sequential`, `fit`.
 
     python -m experiments.benchmark.peers.imdb_keras --backend tensorflow --data-dir DATA_DIR
 
@@ -30,11 +30,10 @@ def model(units: int, optimizer: Any = "rmsprop", mask_zero: bool = False) -> An
     """Embedding, LSTM, one sigmoid; compiled."""
     import keras
 
-    network = keras.Sequential([
-        keras.layers.Embedding(VOCABULARY, FEATURES, mask_zero=mask_zero),
-        keras.layers.LSTM(units),
-        keras.layers.Dense(1, activation="sigmoid"),
-    ])  # fmt: skip
+    network = keras.Sequential()
+    network.add(keras.layers.Embedding(VOCABULARY, FEATURES, mask_zero=mask_zero))
+    network.add(keras.layers.LSTM(units))
+    network.add(keras.layers.Dense(1, activation="sigmoid"))
     network.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"])
     return network
 
@@ -68,10 +67,9 @@ def main(args: list[str] | None = None) -> None:
             seconds = time.perf_counter() - self.begun
             report(epoch + 1, seconds, network.count_params(), **(logs or {}))
 
-    network.fit(
-        train, reviews.train_labels, batch_size=BATCH, epochs=settings.epochs, verbose=0,
-        validation_data=(validation, reviews.validation_labels), callbacks=[Clock()],
-    )  # fmt: skip
+    options = {"batch_size": BATCH, "epochs": settings.epochs, "verbose": 0, "callbacks": [Clock()]}
+    held = validation, reviews.validation_labels
+    network.fit(train, reviews.train_labels, validation_data=held, **options)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""IMDB in PyTorch, as its tutorials do it: `Dataset`, `DataLoader`, a module, a loop.
+"""Trains on IMDB in PyTorch, as its tutorials do: `Dataset`, `DataLoader`, a module, a loop.
 
     python -m experiments.benchmark.peers.imdb_torch --padding packed --data-dir DATA_DIR
 
-A batch is padded to its own longest review: `packed` behind, and packed so that padding costs
-nothing; `padded` in front, as Keras does it, which keeps the LSTM on its fastest kernel.
+A batch is padded to its own longest review: `packed` at the end, and packed so that padding
+costs nothing; `padded` in front, as Keras does it, which keeps the LSTM on its fastest kernel.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -41,7 +42,7 @@ class Classifier(nn.Module):
         self.dense = nn.Linear(units, 1)
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits [B, 1] of ids [B, T]; with lengths, the padding behind them is skipped."""
+        """Logits [B, 1] of ids [B, T]; with lengths, the padding past them is skipped."""
         xs: Any = self.embedding(tokens)
         if lengths is not None:
             xs = pack_padded_sequence(xs, lengths, batch_first=True, enforce_sorted=False)
@@ -74,12 +75,8 @@ def main(args: list[str] | None = None) -> None:
 
     def loader(texts: list[np.ndarray], labels: np.ndarray, shuffle: bool) -> Iterable[Any]:
         data: Any = list(zip(texts, labels, strict=True))
-        return DataLoader(
-            data,
-            batch_size=BATCH,
-            shuffle=shuffle,
-            collate_fn=lambda x: collate(settings.padding, x),
-        )
+        batched = functools.partial(collate, settings.padding)
+        return DataLoader(data, batch_size=BATCH, shuffle=shuffle, collate_fn=batched)
 
     train = loader(reviews.train, reviews.train_labels, True)
     validation = loader(reviews.validation, reviews.validation_labels, False)
@@ -99,10 +96,9 @@ def main(args: list[str] | None = None) -> None:
         with torch.inference_mode():
             for tokens, lengths, labels in validation:
                 held += right(network(tokens, lengths), labels)
-        report(
-            epoch + 1, time.perf_counter() - begun, parameters,
-            accuracy=correct / len(reviews.train), val_accuracy=held / len(reviews.validation),
-        )  # fmt: skip
+        seconds, accuracy = time.perf_counter() - begun, correct / len(reviews.train)
+        held_out = held / len(reviews.validation)
+        report(epoch + 1, seconds, parameters, accuracy=accuracy, val_accuracy=held_out)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
-"""A recurrent layer of any JAX library under `jax.jit`: outputs, and their vector-Jacobian product.
+"""Runs a recurrent layer of any JAX library under `jax.jit`: outputs, and their pullback.
 
 Residuals, fresh outputs and dispatch are paid for in every call, as a user pays for them.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmark.peers import Arrays, Calls
+
 
 def prepare(threads: int) -> bool:
     """XLA sizes its pool by the cores that this process may use, and flushes denormals by itself.
 
-    Asked of it here, because it has no switch that could be read.
+    It has no switch that could be read, so a product is tried.
     """
     if os.environ.get("JAX_ENABLE_X64") == "1":
         return False
@@ -23,10 +25,11 @@ def prepare(threads: int) -> bool:
     return not np.any(np.asarray(product))
 
 
-def calls(
-    layer: Callable[[Any, jax.Array], jax.Array], weights: Any, arrays: Mapping[str, np.ndarray],
-    named: Callable[[Any], dict[str, Any]] = dict,
-) -> dict[str, Callable[[], dict[str, Any]]]:  # fmt: skip
+Layer = Callable[[Any, jax.Array], jax.Array]
+Named = Callable[[Any], dict[str, Any]]
+
+
+def calls(layer: Layer, weights: Any, arrays: Arrays, named: Named = dict) -> Calls:
     """`forward` and `both` of `layer(weights, xs) -> hs` [B, T, H].
 
     Args:

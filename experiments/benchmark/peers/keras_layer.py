@@ -1,14 +1,15 @@
-"""Keras: `SimpleRNN`, `LSTM`, `GRU` with `return_sequences`, on JAX or on TensorFlow.
+"""Runs Keras: `SimpleRNN`, `LSTM`, `GRU` with `return_sequences`, on JAX or on TensorFlow.
 
 On JAX under `jax.jit`, on TensorFlow under `tf.function`: what `fit` compiles a model with.
 """
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+
+from experiments.benchmark.peers import Arrays, Calls, Problem
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
@@ -27,9 +28,7 @@ def prepare(threads: int) -> bool:
     return not np.any(product.numpy())
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """Weights are named "0", "1", "2", as they stand in `get_weights`."""
     batch, (steps, _, features, units) = len(arrays["xs"]), problem["sizes"]
     layer = LAYERS[problem["cell"]](units, return_sequences=True)

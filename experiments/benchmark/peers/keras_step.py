@@ -1,20 +1,17 @@
-"""Keras's training step: `train_on_batch` of the script's model."""
+"""Runs Keras's training step: `train_on_batch` of the script's model."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from experiments.benchmark.peers import keras_layer
+from experiments.benchmark.peers import Arrays, Calls, Problem, keras_layer
 from experiments.benchmark.peers.imdb_keras import model
 
 prepare = keras_layer.prepare
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """The script's model with these weights and Adam."""
     network = model(len(arrays["kernel"]), keras.optimizers.Adam(problem["learning_rate"]))
     network.build(arrays["tokens"].shape)

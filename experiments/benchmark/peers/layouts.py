@@ -1,4 +1,4 @@
-"""Our weights in each library's layout and its gradients in ours, through `jaxrnn.convert`."""
+"""Converts our weights to each library's layout and its gradients to ours: `jaxrnn.convert`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,14 +15,14 @@ def weights_for(layout: str, cell: str, params: Params) -> dict[str, np.ndarray]
 
     `layout` is "jaxrnn", "flax", "keras" or "torch".
     """
-    of, params = CELLS[cell], jax.tree.map(jnp.asarray, params)
+    kind, params = CELLS[cell], jax.tree.map(jnp.asarray, params)
     if layout == "torch":
-        return convert.to_torch(of, ((params,),))
+        return convert.to_torch(kind, ((params,),))
     if layout == "keras":
-        return {str(k): array for k, array in enumerate(convert.to_keras(of, ((params,),))[0])}
+        return {str(k): array for k, array in enumerate(convert.to_keras(kind, ((params,),))[0])}
     if layout == "flax":
-        tree = convert.to_nnx(of, params, optimized=cell == "lstm")
-        return {f"{layer}/{kind}": a for layer, kinds in tree.items() for kind, a in kinds.items()}
+        tree = convert.to_nnx(kind, params, optimized=cell == "lstm")
+        return {f"{layer}/{part}": a for layer, parts in tree.items() for part, a in parts.items()}
     return {name: np.asarray(a) for name, a in params._asdict().items() if a is not None}
 
 
@@ -32,18 +32,20 @@ def gradient_from(layout: str, cell: str, named: Mapping[str, np.ndarray]) -> di
     Where PyTorch has two biases and we one, each has the whole gradient: only one is taken. Flax's
     GRU has one for two of the gates, and none at the third's recurrent product: no `dbh`.
     """
-    of = CELLS[cell]
+    kind = CELLS[cell]
     if layout == "torch":
-        left = {k: a for k, a in named.items() if of.recurrent_bias or not k.startswith("bias_hh")}
-        params = convert.from_torch(of, left)[0][0]
+        left = {
+            k: a for k, a in named.items() if kind.recurrent_bias or not k.startswith("bias_hh")
+        }
+        params = convert.from_torch(kind, left)[0][0]
     elif layout == "keras":
-        params = convert.from_keras(of, [[named[str(k)] for k in range(len(named))]])[0][0]
+        params = convert.from_keras(kind, [[named[str(k)] for k in range(len(named))]])[0][0]
     elif layout == "flax":
         tree: dict[str, Any] = {}
         for name, array in named.items():
-            layer, kind = name.split("/")
-            tree.setdefault(layer, {})[kind] = array
-        params = convert.from_nnx(of, tree)._replace(bh=None)
+            layer, part = name.split("/")
+            tree.setdefault(layer, {})[part] = array
+        params = convert.from_nnx(kind, tree)._replace(bh=None)
     else:
         return {f"d{name}": np.asarray(a) for name, a in named.items()}
     return {f"d{name}": np.asarray(a) for name, a in params._asdict().items() if a is not None}

@@ -1,4 +1,4 @@
-"""What the machine itself can do, as the numerical libraries reach it: product, copy, tanh.
+"""Runs what shows the machine's own limits in each numerical library: product, copy, tanh.
 
 The limit is the best of them, since no one of them is best at every shape.
 """
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.benchmark.peers import Arrays, Calls, Problem
+
 Call = Callable[[], Any]
 
 
@@ -17,15 +19,10 @@ def prepare(threads: int) -> bool | None:
     return None
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """One call for each entry of `problem["work"]`: `[name, kind, *sizes]`."""
-    kinds: dict[str, Callable[..., Call]] = {"numpy": _numpy, "jax": _jax, "torch": _torch}
-    calls = {}
-    for name, kind, *sizes in problem["work"]:
-        calls[name] = _empty(kinds[option](kind, *sizes))
-    return calls
+    make: Any = {"numpy": _numpy, "jax": _jax, "torch": _torch}[option]
+    return {name: _empty(make(kind, *sizes)) for name, kind, *sizes in problem["work"]}
 
 
 def _empty(call: Call) -> Callable[[], dict[str, Any]]:

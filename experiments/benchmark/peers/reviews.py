@@ -1,4 +1,4 @@
-"""What the scripts of the other libraries share: the same reviews, and what they print.
+"""Gives the scripts of the other libraries the same reviews, settings and lines to print.
 
 The reviews are those of `experiments.imdb`: the same words, the same 20,000 for training and 5,000
 for validation. Everything else in the scripts is their library's own way.

@@ -1,18 +1,18 @@
-"""The cells as one writes them by hand with `jax.lax.scan`, in three dozen lines.
+"""Runs the cells as one writes them by hand with `jax.lax.scan`, in three dozen lines.
 
 Written from the equations, apart from `jaxrnn`, so that it can also be what all results are
 compared with: with JAX_ENABLE_X64=1 it computes in float64.
 """
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.peers import jitted
+from experiments.benchmark import peers
+from experiments.benchmark.peers import Arrays, Calls, Problem, jitted
 
 prepare = jitted.prepare
 Weights = dict[str, jax.Array]
@@ -34,7 +34,7 @@ def lstm(w: Weights, state: tuple[jax.Array, jax.Array], x: jax.Array) -> tuple[
 
 
 def gru(w: Weights, h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Gates r, z, n; the reset gate behind the product."""
+    """Gates r, z, n; the reset gate after the product."""
     xr, xz, xn = jnp.split(x @ w["wx"] + w["bx"], 3, axis=-1)
     hr, hz, hn = jnp.split(h @ w["wh"] + w["bh"], 3, axis=-1)
     r, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
@@ -45,14 +45,12 @@ def gru(w: Weights, h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
 CELLS = {"rnn": simple_rnn, "lstm": lstm, "gru": gru}
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """The weights have our layout; there is nothing to choose."""
     if os.environ.get("JAX_ENABLE_X64") == "1":
         arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     step: Any = CELLS[problem["cell"]]
-    weights = {k[2:]: a for k, a in arrays.items() if k.startswith("w:")}
+    weights = peers.weights(arrays)
 
     def layer(w: Weights, xs: jax.Array) -> jax.Array:
         zeros = jnp.zeros((xs.shape[0], w["wh"].shape[0]), xs.dtype)

@@ -1,31 +1,29 @@
-"""PyTorch: `nn.RNN`, `nn.LSTM`, `nn.GRU`, batch first.
+"""Runs PyTorch: `nn.RNN`, `nn.LSTM`, `nn.GRU`, batch first.
 
 Forward in inference mode, where its LSTM goes to oneDNN without keeping anything.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
+
+from experiments.benchmark import peers
+from experiments.benchmark.peers import Arrays, Calls, Problem
 
 MODULES = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 
 def prepare(threads: int) -> bool:
-    """Both have a switch."""
+    """Threads and denormals both have a switch."""
     torch.set_num_threads(threads)
     return bool(torch.set_flush_denormal(True))
 
 
-def build(
-    option: str, problem: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> dict[str, Callable[[], dict[str, Any]]]:
+def build(option: str, problem: Problem, arrays: Arrays) -> Calls:
     """Weights have the names of the module's `state_dict`."""
     _, _, features, units = problem["sizes"]
     module = MODULES[problem["cell"]](features, units, batch_first=True)
-    weights = {k[2:]: torch.from_numpy(a) for k, a in arrays.items() if k.startswith("w:")}
-    module.load_state_dict(weights)
+    module.load_state_dict({name: torch.from_numpy(w) for name, w in peers.weights(arrays).items()})
     xs, dhs = torch.from_numpy(arrays["xs"]), torch.from_numpy(arrays["dhs"])
     watched = xs.clone().requires_grad_()
     names, parameters = zip(*module.named_parameters(), strict=True)

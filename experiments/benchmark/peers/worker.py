@@ -1,4 +1,4 @@
-"""One library, alive in a process of its own: a line of JSON for each request, one for each answer.
+"""Keeps one library alive in a process of its own: a line of JSON each for request and answer.
 
 Arrays come and go as npz files. Started by `experiments.benchmark.workers`; what the library
 prints goes to the worker's log.
@@ -65,9 +65,9 @@ def load(peer: Any, option: str, request: Any, calls: dict[str, Any]) -> dict[st
     results: dict[str, Any] = {}
     for name, call in calls.items():
         begun = time.perf_counter()
-        found = call()
+        arrays_out = call()
         first[name] = time.perf_counter() - begun
-        results |= {f"{name}/{key}": np.asarray(array) for key, array in found.items()}
+        results |= {f"{name}/{key}": np.asarray(array) for key, array in arrays_out.items()}
         if not request["warm"]:
             continue
         call()
