@@ -1,4 +1,4 @@
-"""A recurrent cell is its elementwise update; it never sees a weight.
+"""Defines the recurrent cells, each as its elementwise update, and what is the same for all.
 
 SimpleRNN, GRU and LSTM are one machine. One product from the input and one from the state give
 `G` blocks of `H` pre-activations each, and an elementwise update makes the next state of them:
@@ -7,10 +7,12 @@ SimpleRNN, GRU and LSTM are one machine. One product from the input and one from
     gh = h @ wh (+ bh)          # [..., G*H]
     state = update(gx, gh, state)
 
-Everything else (initialiser, step, unroll, stacking, direction, padding) is written once, for any
-cell of this form. A new cell is one `Cell`.
+An update never sees a weight. (`ResetBeforeGRU`, which needs two products in turn, brings its own
+`gh`.) All the rest (initialiser, step, unroll, stacking, direction, padding) is written once, for
+any cell of this form. A new cell is one `Cell`.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -49,86 +51,134 @@ class Params(NamedTuple):
 AnyState = Any  # State, LSTMState or a new cell's own NamedTuple of arrays [..., H] with a field h
 
 
-class Cell(NamedTuple):
-    """A recurrent cell as data.
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A recurrent cell as data; static wherever it stands in a tree of arrays.
 
     Attributes:
-        name: the key in `CELLS`.
+        name: the key in `CELLS`, for a cell that is there.
         gates: how many blocks of H columns a pre-activation has.
-        state: the type of the state; its field `h` is what meets the recurrent weights.
+        state: the type of the state, a NamedTuple of arrays [..., H]; its field `h` is the output
+            and what meets the recurrent weights.
         update: `(gx, gh, state) -> state`, elementwise over batch and units.
         gate_bias: what each gate's `bx` starts at; zeros when empty.
         recurrent_bias: whether `Params.bh` exists.
         recurrent: `(gx, h, params) -> gh`, for a cell whose `gh` is not `h @ wh (+ bh)`. Such a
             cell runs on the reference engine only: the others are made for the one product.
+        activations: `(gx, gh) -> {name: array}`, the gates as `update` applies them, for
+            `jaxrnn.diagnose`.
+        sigmoids: the names of those activations that lie between 0 and 1; the others lie between
+            -1 and 1.
     """
 
     name: str
     gates: int
-    state: Callable[..., AnyState]
+    state: type[Any]
     update: Callable[[Array, Array, AnyState], AnyState]
     gate_bias: tuple[float, ...] = ()
     recurrent_bias: bool = False
     recurrent: Callable[[Array, Array, Params], Array] | None = None
+    activations: Callable[[Array, Array], dict[str, Array]] | None = None
+    sigmoids: tuple[str, ...] = ()
+
+
+def _simple_rnn_gates(gx: Array, gh: Array) -> dict[str, Array]:
+    """h' = tanh(gx + gh)  (Elman, 1990)."""
+    return {"h": jnp.tanh(gx + gh)}
 
 
 def _simple_rnn(gx: Array, gh: Array, state: State) -> State:
-    """h' = tanh(gx + gh)  (Elman, 1990)."""
-    return State(jnp.tanh(gx + gh))
+    return State(**_simple_rnn_gates(gx, gh))
 
 
-def _lstm(gx: Array, gh: Array, state: LSTMState) -> LSTMState:
-    """Gates i, f, g, o (Hochreiter and Schmidhuber, 1997; forget gate: Gers et al., 2000).
-
-    i, f, o = sigmoid(gx + gh);  g = tanh(gx + gh)
-    c' = f * c + i * g;          h' = o * tanh(c')
-    """
+def _lstm_gates(gx: Array, gh: Array) -> dict[str, Array]:
+    """i, f, o = sigmoid(gx + gh);  g = tanh(gx + gh)."""
     z = gx + gh
     # One sigmoid over the whole block, g's columns included, before it is split: four sigmoids
     # on slices keep XLA's CPU code from using whole vectors.
     i, f, _, o = jnp.split(jax.nn.sigmoid(z), 4, axis=-1)
     g = jnp.tanh(jnp.split(z, 4, axis=-1)[2])
+    return {"i": i, "f": f, "g": g, "o": o}
+
+
+def _lstm(gx: Array, gh: Array, state: LSTMState) -> LSTMState:
+    """c' = f * c + i * g;  h' = o * tanh(c').
+
+    Hochreiter and Schmidhuber (1997); the forget gate is that of Gers et al. (2000).
+    """
+    i, f, g, o = _lstm_gates(gx, gh).values()
     c = f * state.c + i * g
     return LSTMState(h=o * jnp.tanh(c), c=c)
 
 
-def _gru(gx: Array, gh: Array, state: State) -> State:
-    """Gates r, z, n with the reset gate behind the product, as in cuDNN (after Cho et al., 2014).
-
-    r, z = sigmoid(gx + gh);  n = tanh(gx_n + r * gh_n)
-    h' = (1 - z) * n + z * h
-    """
-    units = state.h.shape[-1]
+def _gru_gates(gx: Array, gh: Array) -> dict[str, Array]:
+    """r, z = sigmoid(gx + gh);  n = tanh(gx_n + r * gh_n)."""
+    units = gx.shape[-1] // 3
     rz = jax.nn.sigmoid(gx[..., : 2 * units] + gh[..., : 2 * units])
     r, z = jnp.split(rz, 2, axis=-1)
     n = jnp.tanh(gx[..., 2 * units :] + r * gh[..., 2 * units :])
+    return {"r": r, "z": z, "n": n}
+
+
+def _gru(gx: Array, gh: Array, state: State) -> State:
+    """h' = (1 - z) * n + z * h, with the reset gate after the product, as in cuDNN.
+
+    After Cho et al. (2014).
+    """
+    _, z, n = _gru_gates(gx, gh).values()
     return State((1 - z) * n + z * state.h)
+
+
+def _reset_gate(gx: Array, gh: Array, units: int) -> Array:
+    return jax.nn.sigmoid(gx[..., :units] + gh[..., :units])
 
 
 def _reset_before_products(gx: Array, h: Array, params: Params) -> Array:
     """Two products, as the second needs the reset gate that the first one gives."""
     units = h.shape[-1]
     rz = product(h, params.wh[:, : 2 * units], None)
-    r = jax.nn.sigmoid(gx[..., :units] + rz[..., :units])
+    r = _reset_gate(gx, rz, units)
     n = product(r * h, params.wh[:, 2 * units : 3 * units], None)
     return jnp.concatenate([rz, n], axis=-1)
 
 
-def _reset_before_gru(gx: Array, gh: Array, state: State) -> State:
-    """Gates r, z, n with the reset gate before the product (Cho et al., 2014).
-
-    r, z = sigmoid(gx + h @ wh);  n = tanh(gx_n + (r * h) @ wh_n)
-    h' = (1 - z) * n + z * h
-    """
+def _reset_before_z_n(gx: Array, gh: Array) -> dict[str, Array]:
+    """z = sigmoid(gx + h @ wh);  n = tanh(gx_n + (r * h) @ wh_n)."""
     _, gx_z, gx_n = jnp.split(gx, 3, axis=-1)
     _, gh_z, gh_n = jnp.split(gh, 3, axis=-1)
-    z = jax.nn.sigmoid(gx_z + gh_z)
-    return State((1 - z) * jnp.tanh(gx_n + gh_n) + z * state.h)
+    return {"z": jax.nn.sigmoid(gx_z + gh_z), "n": jnp.tanh(gx_n + gh_n)}
 
 
-SimpleRNN = Cell("rnn", gates=1, state=State, update=_simple_rnn)
-LSTM = Cell("lstm", gates=4, state=LSTMState, update=_lstm, gate_bias=(0.0, 1.0, 0.0, 0.0))
-GRU = Cell("gru", gates=3, state=State, update=_gru, recurrent_bias=True)
+def _reset_before_gates(gx: Array, gh: Array) -> dict[str, Array]:
+    return {"r": _reset_gate(gx, gh, gx.shape[-1] // 3), **_reset_before_z_n(gx, gh)}
+
+
+def _reset_before_gru(gx: Array, gh: Array, state: State) -> State:
+    """h' = (1 - z) * n + z * h, with the reset gate before the product (Cho et al., 2014)."""
+    z, n = _reset_before_z_n(gx, gh).values()
+    return State((1 - z) * n + z * state.h)
+
+
+SimpleRNN = Cell("rnn", gates=1, state=State, update=_simple_rnn, activations=_simple_rnn_gates)
+LSTM = Cell(
+    "lstm",
+    gates=4,
+    state=LSTMState,
+    update=_lstm,
+    gate_bias=(0.0, 1.0, 0.0, 0.0),
+    activations=_lstm_gates,
+    sigmoids=("i", "f", "o"),
+)
+GRU = Cell(
+    "gru",
+    gates=3,
+    state=State,
+    update=_gru,
+    recurrent_bias=True,
+    activations=_gru_gates,
+    sigmoids=("r", "z"),
+)
 # The GRU as it was first published, which Keras (`reset_after=False`) and Haiku have. `GRU` applies
 # its reset gate after the product, as cuDNN and PyTorch do, because only then is one product
 # enough; the two cannot share weights.
@@ -138,6 +188,8 @@ ResetBeforeGRU = Cell(
     state=State,
     update=_reset_before_gru,
     recurrent=_reset_before_products,
+    activations=_reset_before_gates,
+    sigmoids=("r", "z"),
 )
 
 CELLS = {cell.name: cell for cell in (SimpleRNN, LSTM, GRU)}
@@ -193,7 +245,7 @@ def init(
 def initial_state(cell: Cell, params: Params, batch_shape: tuple[int, ...] = ()) -> AnyState:
     """The state before the first step: zeros [*batch_shape, H] in every field."""
     zeros = jnp.zeros((*batch_shape, params.wh.shape[0]), accumulation_dtype(params.wh.dtype))
-    return cell.state(*[zeros for _ in cell.state._fields])  # type: ignore[attr-defined]
+    return cell.state(*[zeros for _ in cell.state._fields])
 
 
 def step(
@@ -215,13 +267,18 @@ def step(
     >>> h.shape
     (5, 2)
     """
+    state = cell.update(*pre_activations(cell, params, x, state.h), state)
+    return state, state.h
+
+
+def pre_activations(
+    cell: Cell, params: Params, x: ArrayLike, h: Array
+) -> tuple[Float[Array, "*batch GX"], Float[Array, "*batch GH"]]:
+    """What an update is given: `gx` from the input and `gh` from the state before."""
     gx = product(x, params.wx, params.bx)
     if cell.recurrent is None:
-        gh = product(state.h, params.wh, params.bh)
-    else:
-        gh = cell.recurrent(gx, state.h, params)
-    state = cell.update(gx, gh, state)
-    return state, state.h
+        return gx, product(h, params.wh, params.bh)
+    return gx, cell.recurrent(gx, h, params)
 
 
 def check_params(cell: Cell, params: Params) -> None:

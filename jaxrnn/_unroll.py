@@ -95,7 +95,7 @@ def _zero_state(cell: Cell, params: Params, xs: Array, time_axis: int) -> AnySta
     zeros = jnp.zeros_like(
         (first @ params.wx)[..., : params.wh.shape[0]], dtype=accumulation_dtype(params.wh.dtype)
     )
-    return cell.state(*[zeros for _ in cell.state._fields])  # type: ignore[attr-defined]
+    return cell.state(*[zeros for _ in cell.state._fields])
 
 
 # Sizes are Any in what follows: an int, or a symbol of `jax.export`.

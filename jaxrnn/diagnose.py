@@ -9,6 +9,7 @@ is added to the state behind a step, so that
 the total derivative: by the output h_t and by all the later steps that h_t acts on.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxrnn._cells import AnyState, Cell, Params, product
+from jaxrnn._cells import CELLS, AnyState, Cell, Params, pre_activations
 from jaxrnn._unroll import unroll
 from jaxrnn.engines import Engine, scan
 
@@ -120,7 +121,7 @@ def _probed(cell: Cell) -> Cell:
     So a probed cell is a cell, and padding, resets, direction and engines hold for it as they
     are. Cached, because an engine compiles once for each update function.
     """
-    fields = len(cell.state._fields)  # type: ignore[attr-defined]
+    fields = len(cell.state._fields)
 
     def update(gx: Array, gh: Array, state: AnyState) -> AnyState:
         columns = cell.gates * state.h.shape[-1]
@@ -128,7 +129,7 @@ def _probed(cell: Cell) -> Cell:
         probes = jnp.split(gx[..., columns:], fields, axis=-1)
         return type(after)(*[a + p for a, p in zip(after, probes, strict=True)])
 
-    return cell._replace(gates=cell.gates + fields, update=update)
+    return dataclasses.replace(cell, gates=cell.gates + fields, update=update)
 
 
 def _widened(cell: Cell, params: Params, xs: Array, probes: AnyState) -> tuple[Params, Array]:
@@ -181,7 +182,7 @@ def gates(
         Arrays [..., T, H] by the gate's name; NaN behind a sequence's length.
 
     Raises:
-        ValueError: a cell that is none of the three, whose gates nobody has named.
+        ValueError: a cell whose gates nobody has named, with `activations`.
 
     >>> import jaxrnn
     >>> params = jaxrnn.init(jax.random.key(0), jaxrnn.LSTM, input_size=3, hidden_size=4)
@@ -189,8 +190,11 @@ def gates(
     >>> sorted(found), found["f"][0, 0].tolist() == [float(jax.nn.sigmoid(1.0))] * 4
     (['f', 'g', 'i', 'o'], True)
     """
-    if cell.name not in _GATES:
-        raise ValueError(f"the gates of {cell.name} have no names; known are {', '.join(_GATES)}")
+    if cell.activations is None:
+        raise ValueError(
+            f"the gates of {cell.name} have no names; known are {', '.join(CELLS)}, and any cell "
+            "with `activations`"
+        )
     xs = jnp.asarray(xs)
     _, hs = unroll(cell, params, xs, state, lengths=lengths, reverse=reverse)
     steps = xs.shape[-2]
@@ -201,12 +205,9 @@ def gates(
     before = jnp.roll(hs, -1 if reverse else 1, axis=-2)
     starts = at == (ends[..., None, None] - 1 if reverse else 0)
     before = jnp.where(starts, first.astype(hs.dtype), before)
-    gx, gh = product(xs, params.wx, params.bx), product(before, params.wh, params.bh)
-    blocks = [jnp.split(a, cell.gates, axis=-1) for a in (gx, gh)]
+    activations = cell.activations(*pre_activations(cell, params, xs, before))
     valid = at < ends[..., None, None]
-    return {
-        name: jnp.where(valid, gate, jnp.nan) for name, gate in _GATES[cell.name](*blocks).items()
-    }
+    return {name: jnp.where(valid, gate, jnp.nan) for name, gate in activations.items()}
 
 
 def saturation(
@@ -238,7 +239,7 @@ def saturation(
     found = gates(cell, params, xs, state, lengths=lengths, reverse=reverse)
     return {
         name: Saturation(
-            low=_share(gate, gate < (margin if name in _SIGMOIDS else margin - 1)),
+            low=_share(gate, gate < (margin if name in cell.sigmoids else margin - 1)),
             high=_share(gate, gate > 1 - margin),
         )
         for name, gate in found.items()
@@ -247,22 +248,3 @@ def saturation(
 
 def _share(gate: Array, where: Array) -> Array:
     return jnp.mean(where.astype(gate.dtype), where=~jnp.isnan(gate))
-
-
-def _rnn_gates(gx: list[Array], gh: list[Array]) -> dict[str, Array]:
-    return {"h": jnp.tanh(gx[0] + gh[0])}
-
-
-def _lstm_gates(gx: list[Array], gh: list[Array]) -> dict[str, Array]:
-    i, f, g, o = (x + h for x, h in zip(gx, gh, strict=True))
-    sigmoid = jax.nn.sigmoid
-    return {"i": sigmoid(i), "f": sigmoid(f), "g": jnp.tanh(g), "o": sigmoid(o)}
-
-
-def _gru_gates(gx: list[Array], gh: list[Array]) -> dict[str, Array]:
-    r, z = jax.nn.sigmoid(gx[0] + gh[0]), jax.nn.sigmoid(gx[1] + gh[1])
-    return {"r": r, "z": z, "n": jnp.tanh(gx[2] + r * gh[2])}
-
-
-_GATES = {"rnn": _rnn_gates, "lstm": _lstm_gates, "gru": _gru_gates}
-_SIGMOIDS = {"i", "f", "o", "r", "z"}

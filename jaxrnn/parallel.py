@@ -117,8 +117,9 @@ def mean_value_and_grad(
         A function of the same arguments that gives `(value, gradient)`, or, with `has_aux`,
         `((value, aux), gradient)`.
 
-    >>> mean_value_and_grad(lambda w, x: jnp.mean(w * x))(2.0, jnp.array([1.0, 3.0]))
-    (Array(4., dtype=float32, weak_type=True), Array(2., dtype=float32, weak_type=True))
+    >>> value, gradient = mean_value_and_grad(lambda w, x: jnp.mean(w * x))(2.0, jnp.arange(4.0))
+    >>> float(value), float(gradient)
+    (3.0, 1.5)
     """
     local = jax.value_and_grad(loss, has_aux=has_aux)
     if axis_name is None:

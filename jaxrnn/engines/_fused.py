@@ -176,7 +176,7 @@ def _adds(cell: Cell, params: Params) -> bool:
 
     units = params.wh.shape[0]
     one = functools.partial(jax.ShapeDtypeStruct, dtype=accumulation_dtype(params.wh.dtype))
-    state = cell.state(*[one((units,)) for _ in cell.state._fields])  # type: ignore[attr-defined]
+    state = cell.state(*[one((units,)) for _ in cell.state._fields])
     program = jax.make_jaxpr(gradients)(one(params.wx.shape[1:]), one(params.wh.shape[1:]), state)
     by_gx, by_gh = program.jaxpr.outvars
     return by_gx is by_gh

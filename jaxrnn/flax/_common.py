@@ -15,7 +15,7 @@ from jaxrnn.engines._protocol import as_engine
 
 def to_state(cell: Cell, carry: Any) -> AnyState:
     """The state in a carry: Flax's is the array `h`, or for an LSTM `(c, h)` in this order."""
-    if isinstance(carry, cell.state):  # type: ignore[arg-type]
+    if isinstance(carry, cell.state):
         return carry
     if cell.state is LSTMState:
         c, h = carry
@@ -33,14 +33,14 @@ def to_carry(state: AnyState) -> Any:
 def zero_carry(cell: Cell, batch: tuple[int, ...], units: int, dtype: Any) -> Any:
     """Zeros [*batch, H], at least float32."""
     zeros = jnp.zeros((*batch, units), accumulation_dtype(dtype))
-    return to_carry(cell.state(*[zeros for _ in cell.state._fields]))  # type: ignore[attr-defined]
+    return to_carry(cell.state(*[zeros for _ in cell.state._fields]))
 
 
 def drawn_carry(
     cell: Cell, carry_init: Any, key: Array, batch: tuple[int, ...], units: int, dtype: Any
 ) -> Any:
     """A carry from a Flax initialiser, each field with a key of its own."""
-    names = cell.state._fields  # type: ignore[attr-defined]
+    names = cell.state._fields
     keys = jax.random.split(key, len(names))
     shape, dtype = (*batch, units), accumulation_dtype(dtype)
     return to_carry(cell.state(*[carry_init(k, shape, dtype) for k in keys]))

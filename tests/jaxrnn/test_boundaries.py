@@ -34,7 +34,7 @@ PURE = {"jaxrnn", "jax", "jaxtyping", "numpy"}
 PURE |= {"collections", "contextlib", "dataclasses", "functools", "itertools", "math", "types"}
 PURE |= {"typing"}
 OUTSIDE = {
-    "jaxrnn/flax/": {"flax"},
+    "jaxrnn/flax/": {"flax", "importlib"},
     "jaxrnn/engines/_native/library.py": {"ctypes", "importlib", "pathlib", "re"},
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval"}
@@ -147,3 +147,20 @@ def test_importing_the_library_imports_none_of_the_extras():
     code = f"import sys, jaxrnn; print([m for m in {extras} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("front", ["nnx", "linen"])
+def test_without_flax_its_modules_name_the_extra_and_the_rest_works(front):
+    """Flax and optax are not needed by the library itself."""
+    code = f"""
+import sys
+sys.modules["flax"] = sys.modules["optax"] = None
+import jax, jaxrnn
+params = jaxrnn.init(jax.random.key(0), jaxrnn.GRU, 3, 4)
+jaxrnn.convert.to_nnx(jaxrnn.GRU, params)
+import jaxrnn.flax.{front}"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == (
+        "ModuleNotFoundError: jaxrnn.flax needs Flax; install it with: pip install 'jaxrnn[flax]'"
+    )

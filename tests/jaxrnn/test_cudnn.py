@@ -1,5 +1,6 @@
 """The cuDNN engine without a GPU: all that stands around the call, with JAX's reference in it."""
 
+import dataclasses
 import importlib
 
 import jax
@@ -120,7 +121,7 @@ def test_weights_lie_as_cudnn_reads_them():
         (jaxrnn.GRU, "float32", None, ValueError, "runs the cell 'lstm', not 'gru'"),
         (jaxrnn.SimpleRNN, "float32", None, ValueError, "runs the cell 'lstm', not 'rnn'"),
         (
-            jaxrnn.LSTM._replace(update=lambda gx, gh, state: state), "float32", None,
+            dataclasses.replace(jaxrnn.LSTM, update=lambda gx, gh, state: state), "float32", None,
             ValueError, "runs the cell 'lstm'",
         ),
         (jaxrnn.LSTM, "bfloat16", None, TypeError, "runs float32, not bfloat16"),

@@ -1,5 +1,6 @@
 """Gradients through time, against finite differences of an independent loop; gate saturation."""
 
+import dataclasses
 import functools
 
 import jax
@@ -280,6 +281,6 @@ def test_saturation_counts_each_end_over_valid_steps(cell):
 
 
 def test_gates_without_names_are_refused():
-    cell = jaxrnn.GRU._replace(name="mine")
+    cell = dataclasses.replace(jaxrnn.GRU, name="mine", activations=None)
     with pytest.raises(ValueError, match="gates of mine have no names; known are rnn, lstm, gru"):
         diagnose.saturation(cell, random_params(cell), random_xs())

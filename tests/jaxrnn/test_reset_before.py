@@ -106,3 +106,14 @@ def test_diagnose_looks_into_it():
     (gradients,) = diagnose.state_gradients(loss)
     np.testing.assert_allclose(gradients.h[:, -1], 1.0, rtol=1e-6)
     assert float(jnp.abs(gradients.h[:, 0]).max()) > 0
+
+
+def test_its_gates_are_those_that_make_its_states():
+    params, xs = random_params(ResetBeforeGRU), random_xs()
+    _, hs = jaxrnn.unroll(ResetBeforeGRU, params, xs)
+    gates = diagnose.gates(ResetBeforeGRU, params, xs)
+    before = jnp.concatenate([jnp.zeros_like(hs[:, :1]), hs[:, :-1]], axis=1)
+    assert_close((1 - gates["z"]) * gates["n"] + gates["z"] * before, hs)
+    reset = xs @ params.wx[:, :4] + before @ params.wh[:, :4] + params.bx[:4]
+    assert_close(gates["r"], jax.nn.sigmoid(reset))
+    assert diagnose.saturation(ResetBeforeGRU, params, xs).keys() == {"r", "z", "n"}
