@@ -162,35 +162,20 @@ def _reset_before_gru(gx: Array, gh: Array, state: State) -> State:
 
 SimpleRNN = Cell("rnn", gates=1, state=State, update=_simple_rnn, activations=_simple_rnn_gates)
 LSTM = Cell(
-    "lstm",
-    gates=4,
-    state=LSTMState,
-    update=_lstm,
-    gate_bias=(0.0, 1.0, 0.0, 0.0),
-    activations=_lstm_gates,
-    sigmoids=("i", "f", "o"),
-)
+    "lstm", gates=4, state=LSTMState, update=_lstm, gate_bias=(0.0, 1.0, 0.0, 0.0),
+    activations=_lstm_gates, sigmoids=("i", "f", "o"),
+)  # fmt: skip
 GRU = Cell(
-    "gru",
-    gates=3,
-    state=State,
-    update=_gru,
-    recurrent_bias=True,
-    activations=_gru_gates,
-    sigmoids=("r", "z"),
-)
+    "gru", gates=3, state=State, update=_gru, recurrent_bias=True,
+    activations=_gru_gates, sigmoids=("r", "z"),
+)  # fmt: skip
 # The GRU as it was first published, which Keras (`reset_after=False`) and Haiku have. `GRU` applies
 # its reset gate after the product, as cuDNN and PyTorch do, because only then is one product
 # enough; the two cannot share weights.
 ResetBeforeGRU = Cell(
-    "gru_reset_before",
-    gates=3,
-    state=State,
-    update=_reset_before_gru,
-    recurrent=_reset_before_products,
-    activations=_reset_before_gates,
-    sigmoids=("r", "z"),
-)
+    "gru_reset_before", gates=3, state=State, update=_reset_before_gru,
+    recurrent=_reset_before_products, activations=_reset_before_gates, sigmoids=("r", "z"),
+)  # fmt: skip
 
 CELLS = {cell.name: cell for cell in (SimpleRNN, LSTM, GRU)}
 
