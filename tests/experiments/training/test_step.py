@@ -217,6 +217,15 @@ def test_epsilon_makes_small_gradients_small_steps(name):
         np.testing.assert_allclose(small, steps[0] / steps[1], rtol=1e-4)  # float32 arithmetic
 
 
+def test_adamw_takes_a_share_of_every_weight():
+    """Apart from the gradient (Loshchilov and Hutter, 2019): where that is zero, rate * decay."""
+    rate = make_schedule("constant", 0.1, 5)
+    optimizer = make_optimizer("adamw", rate, clip_norm=1e9, weight_decay=0.5)
+    params = {"w": jnp.array([2.0, -1.0])}
+    updates, _ = optimizer.update({"w": jnp.zeros(2)}, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["w"], -0.1 * 0.5 * params["w"], rtol=1e-6)
+
+
 @every_cell
 def test_learn(cell):
     """Each cell overfits 32 examples with random labels to a loss below 0.05."""
