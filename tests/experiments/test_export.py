@@ -106,6 +106,15 @@ def test_check_notices_other_weights(text_run, tmp_path):
     assert export.check(RunDir(path)) == pytest.approx(0.5, abs=1e-6)
 
 
+def test_check_notices_an_export_of_an_earlier_step(text_run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(text_run, path)
+    card = path / "export" / "export.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"step": 1}))
+    with pytest.raises(UserError, match="holds step 1; the best one is"):
+        export.check(RunDir(path))
+
+
 def test_weights_are_the_best_checkpoints_by_name(text_run):
     run = runner(text_run.parent / "unused", *FLAGS)
     _, arrays, _ = Checkpoints(text_run / "checkpoints").restore_best(

@@ -105,6 +105,9 @@ def copied(to: Path) -> None:
             target = to / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
+    cache = ROOT / ".pytest_cache"  # what is compiled once serves all copies
+    cache.mkdir(exist_ok=True)
+    (to / ".pytest_cache").symlink_to(cache)
 
 
 def compiled(copy: Path) -> str:

@@ -374,6 +374,15 @@ def test_a_flipped_bit_is_never_loaded(copy):
     assert noticed >= total - 2
 
 
+def test_an_edited_manifest_is_never_loaded(copy):
+    """Nothing else is compared with what it says of the training."""
+    manifest = copy / "20" / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"lr": 0.1', '"lr": 0.2'))
+    assert manifest.read_text() != text
+    assert survives(copy, "another learning rate")
+
+
 @pytest.mark.parametrize("damage", ["truncate", "empty", "delete", "append", "zero", "swap"])
 def test_a_damaged_file_is_never_loaded(copy, damage):
     for path in files(copy / "20"):

@@ -79,6 +79,40 @@ def test_two_runs_with_one_seed_are_bit_equal_and_another_seed_is_not(tmp_path, 
     assert checkpoint_digest(again) == checkpoint_digest(whole)
 
 
+def test_weights_and_masks_follow_the_seed(tmp_path):
+    runs = [runner(tmp_path / seed, "--dropout", "0.5", "--seed", seed) for seed in ("0", "1")]
+    drawn = [np.asarray(run.params["dense"]["kernel"][...]) for run in runs]
+    assert not np.array_equal(*drawn)
+    batch = runs[0].task.train.train(0, 0, 0).examples
+    losses = []
+    for run in runs:
+        _, report = run.steps.train(run.steps.init(runs[0].params), batch)
+        losses.append(float(report.totals.loss))
+    assert losses[0] != losses[1]
+
+
+def test_a_row_is_the_sums_of_its_own_epoch(tmp_path):
+    run, reports = runner(tmp_path / "run"), []
+    train = run.steps.train
+
+    def noted(state, examples):
+        state, report = train(state, examples)
+        reports.append(report)
+        return state, report
+
+    run.steps = run.steps._replace(train=noted)
+    run.fit()
+    norms = (tmp_path / "run" / "gradients.jsonl").read_text().splitlines()
+    for row, line in zip(rows(tmp_path / "run"), norms, strict=True):
+        own, reports = reports[:4], reports[4:]
+        loss, correct, weight = (sum(float(r.totals[k]) for r in own) for k in range(3))
+        assert row["train_loss"] == pytest.approx(loss / weight, rel=1e-5)
+        assert row["train_accuracy"] == pytest.approx(correct / weight, rel=1e-5)
+        norm = sum(float(r.gradient_norm) for r in own) / 4
+        assert json.loads(line)["gradient_norm"] == pytest.approx(norm, rel=1e-5)
+    assert not reports
+
+
 RESUMED = ["--dropout", "0.3", "--optimizer", "adam", "--average", "0.9"]
 
 
