@@ -105,9 +105,6 @@ def copied(to: Path) -> None:
             target = to / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
-    cache = ROOT / ".pytest_cache"  # what is compiled once serves all copies
-    cache.mkdir(exist_ok=True)
-    (to / ".pytest_cache").symlink_to(cache)
 
 
 def compiled(copy: Path) -> str:
@@ -124,9 +121,14 @@ def compiled(copy: Path) -> str:
     return "" if [*copy.glob(LIBRARY)] else result.stdout[-2000:]
 
 
-def preload() -> None:
+def preload(copy: Path) -> None:
     """Import once what every test needs and nobody plants a bug into: half of a test's time."""
-    os.environ |= {"JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "jax"}
+    os.environ |= {  # what tests/conftest.py sets before jax is imported
+        "JAX_PLATFORMS": "cpu",
+        "KERAS_BACKEND": "jax",
+        "JAX_COMPILATION_CACHE_DIR": str(copy / ".pytest_cache" / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     for name in ("jax", "flax.nnx", "optax", "keras", "haiku", "orbax.checkpoint", "pytest"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -205,10 +207,10 @@ def main() -> int:
     if arguments.healthy:
         chosen = list({mutant.tests: mutant for mutant in chosen}.values())
     good = 0
-    preload()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         copy = Path(directory)
         copied(copy)
+        preload(copy)
         for mutant in chosen:
             begun = time.perf_counter()
             caught, text = verdict(copy, mutant, healthy=arguments.healthy)
