@@ -1,4 +1,4 @@
-"""How fast: recurrent layers, training steps and epochs, ours and other libraries'.
+"""Times recurrent layers, training steps and epochs, ours and other libraries'.
 
     python -m experiments.benchmark layer
     python -m experiments.benchmark layer --sizes 64,256,128,128 --cells lstm --engines scan
@@ -24,8 +24,12 @@ from experiments.runs.environment import cores, machine, versions
 from experiments.storage.files import write_text
 
 PEERS = ("lax.scan", "flax", "keras-jax", "keras-tf", "torch")
-PACKAGES = ("jaxrnn", "jax", "jaxlib", "flax", "keras", "tensorflow", "tensorflow-cpu", "torch",
-            "numpy")  # fmt: skip
+SCRIPTS = ("jaxrnn", "keras-tf", "keras-jax", "torch-packed", "torch-padded")
+SIZES = ("500,128,32,32", "80,1024,100,64", "28,32,28,128", "100,64,512,512")
+PACKAGES = (
+    *("jaxrnn", "jax", "jaxlib", "flax", "keras"),
+    *("tensorflow", "tensorflow-cpu", "torch", "numpy"),
+)
 Names = tyro.conf.arg(metavar="NAME")
 Out = Annotated[str | None, path("the screen only", metavar="NAME")]
 Threads = Annotated[int | None, Range(1), path("all cores", metavar="INT")]
@@ -35,9 +39,7 @@ Threads = Annotated[int | None, Range(1), path("all cores", metavar="INT")]
 class Layer:
     """One layer, forward and forward with backward, at several sizes."""
 
-    sizes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="T,B,D,H")] = (
-        "500,128,32,32", "80,1024,100,64", "28,32,28,128", "100,64,512,512",
-    )  # fmt: skip
+    sizes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="T,B,D,H")] = SIZES
     """Steps, batch, features, units of each layer; they are named A, B, C and so on."""
     odd: bool = False
     """Five more sizes that are no multiples of anything."""
@@ -87,9 +89,7 @@ class Epoch:
     """TFDS's data_dir."""
     data: Literal["tfds", "sample"] = "tfds"
     """IMDB, or the built-in sample."""
-    scripts: Annotated[tuple[str, ...], Names] = (
-        "jaxrnn", "keras-tf", "keras-jax", "torch-packed", "torch-padded",
-    )  # fmt: skip
+    scripts: Annotated[tuple[str, ...], Names] = SCRIPTS
     """What to run."""
     epochs: Annotated[int, Range(1, 1000)] = 3
     """Epochs of each run; the first one compiles and is reported apart."""
@@ -109,7 +109,7 @@ Command = (
 
 
 def say(line: str) -> None:
-    """A line about progress, apart from the table."""
+    """Print a line about progress, apart from the table."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -134,25 +134,25 @@ def main(args: list[str] | None = None) -> int:
     if settings.out is not None and not Path(settings.out).parent.is_dir():
         raise UserError(f"--out {settings.out}: its directory is not there; make it first")
     what = {Layer: "layer", Step: "step", Epoch: "epoch"}[type(settings)]
-    # Imported behind the parser, so that `--help` and mistakes answer at once.
-    found = importlib.import_module(f"experiments.benchmark.{what}").command(settings, threads, say)
-    found = {
+    # Imported after parsing, so that `--help` and mistakes answer at once.
+    measured = importlib.import_module(f"experiments.benchmark.{what}")
+    record = {
         "command": what,
         "line": line(settings),
         "settings": dataclasses.asdict(settings) | {"threads": threads},
         "machine": machine(),
         "versions": versions(PACKAGES),
-    } | found
+    } | measured.command(settings, threads, say)
     report = importlib.import_module("experiments.benchmark.report")
     if settings.out is not None:
         out = Path(settings.out)
-        write_text(out.with_name(f"{out.name}.json"), json.dumps(found, indent=1) + "\n")
-        write_text(out.with_name(f"{out.name}.md"), report.markdown(found))
+        write_text(out.with_name(f"{out.name}.json"), json.dumps(record, indent=1) + "\n")
+        write_text(out.with_name(f"{out.name}.md"), report.markdown(record))
         if what == "layer":
             plots = importlib.import_module("experiments.benchmark.plots")
-            plots.save(plots.picture(found), out.with_name(f"{out.name}.png"))
-    print(report.screen(found))
-    return 1 if found["disagreeing"] else 0
+            plots.save(plots.picture(record), out.with_name(f"{out.name}.png"))
+    print(report.screen(record))
+    return 1 if record["disagreeing"] else 0
 
 
 if __name__ == "__main__":

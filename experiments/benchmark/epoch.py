@@ -1,4 +1,4 @@
-"""Seconds of an epoch of IMDB: our command and the other libraries' scripts, in turns."""
+"""Times epochs of IMDB: our command and the other libraries' scripts, in turns."""
 
 import json
 import statistics
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.benchmark.workers import PEERS, ROOT, Library, environment, installed, ours
+from experiments.benchmark.workers import PEERS, ROOT, Library, environment, here, ours
 from experiments.config.cli import UserError
 
 # A process with fewer cores before anything counts them.
@@ -21,7 +21,7 @@ RESTRICTED = (
 )
 
 
-# Our command would not compile in its second run; the others do in each.
+# Without this our command would not compile in its second run; the others do in each.
 COLD = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
 
 
@@ -49,13 +49,7 @@ def command(settings: Any, threads: int, say: Callable[[str], None]) -> dict[str
     for name in settings.scripts:
         if name not in SCRIPTS:
             raise UserError(f"--scripts holds {name!r}; give some of {', '.join(SCRIPTS)}")
-    names = []
-    for name in dict.fromkeys(settings.scripts):
-        library = SCRIPTS[name].library
-        if installed(library):
-            names.append(name)
-        else:
-            say(f"{name} is not installed and left out; {library.install}")
+    names = [n for n in dict.fromkeys(settings.scripts) if here(n, SCRIPTS[n].library, say)]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for turn in range(settings.repetitions):
         for name in names:
@@ -66,7 +60,7 @@ def command(settings: Any, threads: int, say: Callable[[str], None]) -> dict[str
         "results": runs,
         "notes": [
             "Embedding of 10,000 words, LSTM(32), one output; batches of 128; an epoch is 20,000 "
-            "reviews and validation on 5,000. Seconds are the median of the epochs behind the "
+            "reviews and validation on 5,000. Seconds are the median of the epochs after the "
             "first, which compiles; the whole command includes imports and reading the words, and "
             "ours the test of the best epoch on 25,000 reviews, checkpoints and curves."
         ],
@@ -90,17 +84,15 @@ def one_run(script: Script, settings: Any, threads: int) -> dict[str, Any]:
         else:
             args += ["--threads", str(threads)]
         begun = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", RESTRICTED, str(threads), script.module, *args],
-            env=environment(script.library, threads) | COLD, cwd=ROOT,
-            capture_output=True, text=True,
-        )  # fmt: skip
+        command = [sys.executable, "-c", RESTRICTED, str(threads), script.module, *args]
+        env = environment(script.library, threads) | COLD
+        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
         seconds = time.perf_counter() - begun
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise UserError(f"{script.module} ended with status {done.returncode}: {said}"[:300])
-        said = (run_dir / "metrics.jsonl").read_text() if run_dir.exists() else done.stdout
-    return {"epochs": parsed(said), "command_seconds": seconds}
+            last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise UserError(f"{script.module} ended with status {done.returncode}: {last}"[:300])
+        lines = (run_dir / "metrics.jsonl").read_text() if run_dir.exists() else done.stdout
+    return {"epochs": parsed(lines), "command_seconds": seconds}
 
 
 def parsed(lines: str) -> list[dict[str, float]]:
@@ -113,18 +105,14 @@ def parsed(lines: str) -> list[dict[str, float]]:
 def rows(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """One for each script, with its ratio to ours."""
     table: list[dict[str, Any]] = []
-    for name, of in runs.items():
-        epochs = [run["epochs"] for run in of]
+    median = statistics.median
+    for name, repeated in runs.items():
+        epochs = [run["epochs"] for run in repeated]
         later = [row["seconds"] for rows in epochs for row in rows[1:] or rows]
         accuracy = [max(row["val_accuracy"] for row in rows) for rows in epochs]
-        table.append({
-            "script": name,
-            "seconds per epoch": statistics.median(later),
-            "first epoch": statistics.median(rows[0]["seconds"] for rows in epochs),
-            "whole command": statistics.median(run["command_seconds"] for run in of),
-            "best validation accuracy": statistics.median(accuracy),
-        })  # fmt: skip
+        row = {"script": name, "seconds per epoch": median(later)}
+        row["first epoch"] = median(rows[0]["seconds"] for rows in epochs)
+        row["whole command"] = median(run["command_seconds"] for run in repeated)
+        table.append(row | {"best validation accuracy": median(accuracy)})
     mine = next((row["seconds per epoch"] for row in table if row["script"] == "jaxrnn"), None)
-    return [
-        row | {"times ours": row["seconds per epoch"] / mine if mine else None} for row in table
-    ]
+    return [row | {"times ours": mine and row["seconds per epoch"] / mine} for row in table]

@@ -1,6 +1,6 @@
-"""One recurrent layer in every library: compared first, then timed in turns.
+"""Times one recurrent layer in every library, after comparing the results.
 
-Beside them, in the same rounds, the product of one step as fast as the machine can do it.
+In the same rounds the product of one step is timed, as fast as the machine can do it.
 """
 
 import tempfile
@@ -19,7 +19,6 @@ from experiments.benchmark.statistics import CALLS, disagreeing, means, ratios, 
 from experiments.benchmark.workers import (
     LIMITS,
     REFERENCE,
-    Library,
     Worker,
     WorkerError,
     chosen,
@@ -30,20 +29,45 @@ from experiments.benchmark.workers import (
 )
 from experiments.config.cli import UserError
 
-PAUSE = 0.01  # seconds; libgomp's threads spin for some milliseconds behind their last work
+PAUSE = 0.01  # seconds; libgomp's threads spin for some milliseconds after their last work
 Say = Callable[[str], None]
-Found = dict[str, Any]
+Record = dict[str, Any]
+Workers = Sequence[Worker]
 
 
-def command(settings: Any, threads: int, say: Say) -> Found:
-    """`benchmark layer`: check what was asked for, then measure it."""
+def command(settings: Any, threads: int, say: Say) -> Record:
+    """`benchmark layer`: the machine's limits, each problem's figures, and the means over them."""
     sizes = settings.sizes + (problems.ODD if settings.odd else ())
     todo = problems.problems(sizes, settings.cells)
     libraries = [*map(ours, engines(settings.engines)), *chosen(settings.peers, say)]
-    return measure(
-        todo, libraries, threads=threads, repetitions=settings.repetitions,
-        square=settings.square, copied=settings.copied * 2**18, say=say,
-    )  # fmt: skip
+    limits = [library for library in LIMITS if installed(library)]
+    turns = settings.repetitions
+    with (
+        tempfile.TemporaryDirectory(prefix="jaxrnn-benchmark-") as name,
+        workers([*libraries, REFERENCE, *limits], threads, Path(name)) as alive,
+    ):
+        started = start(alive, say)
+        reference = next(worker for worker in alive if worker.library is REFERENCE)
+        if REFERENCE.name not in started:
+            raise UserError("the reference, a scan in float64, does not start; is jax installed?")
+        ready = [worker for worker in alive if worker.library.name in started]
+        machine = [worker for worker in ready if worker.library in limits]
+        measured = [worker for worker in ready if worker.library in libraries]
+        say("the machine's own limits")
+        rates = machine_limits(machine, settings.square, settings.copied * 2**18, turns)
+        rows = []
+        for problem in todo:
+            say(f"{problem.name} {problem.cell} {problem.sizes}")
+            row = one_problem(problem, measured, machine, reference, turns, say)
+            rows.append(row | {"floor": {call: floor(problem, call, rates) for call in CALLS}})
+    about = [{"name": w.library.name, "family": w.library.family} for w in measured]
+    return {
+        "libraries": [one | started[one["name"]] for one in about],
+        "limits": rates,
+        "problems": rows,
+        "means": means(rows, libraries),
+        "disagreeing": disagreeing(rows),
+    }
 
 
 def engines(names: Sequence[str]) -> list[str]:
@@ -62,45 +86,8 @@ def engines(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or sorted(here, key=order.index)
 
 
-def measure(
-    todo: Sequence[Problem], libraries: Sequence[Library], *, threads: int, repetitions: int,
-    square: int, copied: int, say: Say,
-) -> Found:  # fmt: skip
-    """Everything: the machine's limits, each problem's figures, and the means over them."""
-    limits = [library for library in LIMITS if installed(library)]
-    with (
-        tempfile.TemporaryDirectory(prefix="jaxrnn-benchmark-") as name,
-        workers([*libraries, REFERENCE, *limits], threads, Path(name)) as alive,
-    ):
-        started = start(alive, say)
-        reference = next(w for w in alive if w.library is REFERENCE)
-        if REFERENCE.name not in started:
-            raise UserError("the reference, a scan in float64, does not start; is jax installed?")
-        machine = [w for w in alive if w.library in limits and w.library.name in started]
-        measured = [w for w in alive if w.library in libraries and w.library.name in started]
-        say("the machine's own limits")
-        found: Found = {
-            "libraries": [
-                {"name": w.library.name, "family": w.library.family} | started[w.library.name]
-                for w in measured
-            ],
-            "limits": machine_limits(machine, square, copied, repetitions),
-            "problems": [],
-        }
-        for problem in todo:
-            say(f"{problem.name} {problem.cell} {problem.sizes}")
-            found["problems"].append(
-                one_problem(
-                    problem, measured, machine, reference, repetitions, found["limits"], say
-                )
-            )
-    found["means"] = means(found["problems"], libraries)
-    found["disagreeing"] = disagreeing(found["problems"])
-    return found
-
-
-def start(alive: Sequence[Worker], say: Say) -> dict[str, Found]:
-    """What the processes said of their imports, by name, of those that could start."""
+def start(alive: Workers, say: Say) -> dict[str, Record]:
+    """The greetings of the processes that could start, by name; a line for each other one."""
     for worker in alive:
         if worker.greeting is None:
             say(f"{worker.library.name} does not start and is left out: {worker.failure}")
@@ -112,48 +99,39 @@ def pause() -> None:
     time.sleep(PAUSE)
 
 
-def machine_limits(
-    machine: Sequence[Worker], square: int, copied: int, repetitions: int
-) -> dict[str, Found]:
-    """Rates a second: of a square product, of copying `copied` floats, of tanh over a million."""
+def machine_limits(machine: Workers, square: int, copied: int, turns: int) -> dict[str, Record]:
+    """Rates a second: of a square product, of copying `copied` floats, of tanh over a million.
+
+    Of each the best library's, and all libraries'.
+    """
     tanh = min(copied, 2**20)
-    work = [
-        ("product", "product", square, square, square), ("copy", "copy", copied),
-        ("tanh", "tanh", tanh),
-    ]  # fmt: skip
+    product = ("product", "product", square, square, square)
+    work = [product, ("copy", "copy", copied), ("tanh", "tanh", tanh)]
     # A copy reads and writes.
     amounts = {"product": 2 * square**3, "copy": 8 * copied, "tanh": tanh}
-    return rates(machine, work, amounts, repetitions)
-
-
-def rates(
-    machine: Sequence[Worker], work: Sequence[Any], amounts: Mapping[str, int], repetitions: int
-) -> dict[str, Found]:
-    """The best library's rate for each entry of `work`, and all libraries' rates."""
     loaded = {}
     for worker in machine:
-        answer, _ = worker.load({"work": list(work)}, {})
+        answer, _ = worker.load({"work": work}, {})
         loaded[worker.library.option] = (worker, answer["calls"])
-    seconds = interleaved(loaded, repetitions, pause)
+    seconds = interleaved(loaded, turns, pause)
     return {name: fastest(name, amount, seconds) for name, amount in amounts.items()}
 
 
-def fastest(name: str, amount: int, seconds: Mapping[str, Any]) -> Found:
+def fastest(name: str, amount: int, seconds: Mapping[str, Any]) -> Record:
     """A call's rate by library, and the highest."""
-    each = {library: amount / summary(of[name])["median"] for library, of in seconds.items()}
+    each = {library: amount / summary(calls[name])["median"] for library, calls in seconds.items()}
     library = max(each, key=lambda library: each[library])
     return {"rate": each[library], "library": library, "rates": each}
 
 
 def one_problem(
-    problem: Problem, measured: Sequence[Worker], machine: Sequence[Worker], reference: Worker,
-    repetitions: int, limits: Mapping[str, Found], say: Say,
-) -> Found:  # fmt: skip
+    problem: Problem, measured: Workers, machine: Workers, reference: Worker, turns: int, say: Say
+) -> Record:
     """Compare all libraries with float64, then time those that agree with it."""
     params, data = problems.draw(problem)
     expected = results(problem, reference, params, data, warm=False)[1]
     loaded: dict[str, tuple[Worker, dict[str, int]]] = {}
-    entries: dict[str, Found] = {}
+    entries: dict[str, Record] = {}
     for worker in measured:
         name = worker.library.name
         try:
@@ -163,10 +141,9 @@ def one_problem(
             say(f"  {name} is left out: {mistake}")
             continue
         far = problems.deviations(quantities, expected)
-        entries[name] = {
-            "deviation": far, "agrees": problems.agrees(far), "first": answer["first"],
-        }  # fmt: skip
-        if entries[name]["agrees"]:
+        agrees = problems.agrees(far)
+        entries[name] = {"deviation": far, "agrees": agrees, "first": answer["first"]}
+        if agrees:
             loaded[name] = (worker, answer["calls"])
         else:
             shares = ", ".join(f"{k} {v:.1e}" for k, v in far.items())
@@ -174,13 +151,13 @@ def one_problem(
     for worker in machine:
         answer, _ = worker.load({"work": [("product", "product", *problem.product)]}, {})
         loaded[worker.library.name] = (worker, answer["calls"])
-    seconds = interleaved(loaded, repetitions, pause)
-    ideal = {w.library.option: seconds.pop(w.library.name) for w in machine}
+    seconds = interleaved(loaded, turns, pause)
+    ideal = {worker.library.option: seconds.pop(worker.library.name) for worker in machine}
     rows, units, columns = problem.product
     sgemm = fastest("product", 2 * rows * units * columns, ideal)
-    for name, of in seconds.items():
+    for name, calls in seconds.items():
         for call in CALLS:
-            figures = summary(of[call])
+            figures = summary(calls[call])
             rate = problem.flops(call) / figures["median"]
             entries[name][call] = figures | {"sgemm_fraction": rate / sgemm["rate"]}
     return {
@@ -189,7 +166,6 @@ def one_problem(
         "sizes": list(problem.sizes),
         "sgemm": sgemm | {"shape": list(problem.product)},
         "flops": {call: problem.flops(call) for call in CALLS},
-        "floor": {call: floor(problem, call, limits) for call in CALLS},
         "results": entries,
         "ratios": ratios(entries, [worker.library for worker in measured]),
     }
@@ -201,17 +177,17 @@ def results(
     """Load a problem into a library; its answer, and its results under our names."""
     layout, cell = worker.library.layout, problem.cell
     weights = {f"w:{k}": a for k, a in weights_for(layout, cell, params).items()}
-    answer, found = worker.load(problems.as_json(problem), {**weights, **data}, warm)
-    named = {k[7:]: a for k, a in found.items() if k.startswith("both/d:")}
-    quantities = {"dxs": found["both/dxs"], **gradient_from(layout, cell, named)}
+    answer, arrays = worker.load(problems.as_json(problem), {**weights, **data}, warm)
+    named = {k[7:]: a for k, a in arrays.items() if k.startswith("both/d:")}
+    quantities = {"dxs": arrays["both/dxs"], **gradient_from(layout, cell, named)}
     # Two programs compute the outputs; the one that is further off counts.
-    outputs = (found["forward/hs"], found["both/hs"])
+    outputs = (arrays["forward/hs"], arrays["both/hs"])
     if warm and np.max(np.abs(outputs[0] - outputs[1]), initial=0) > problems.TOLERANCE:
         raise WorkerError("forward alone gives other outputs than forward with backward")
     return answer, {"hs": outputs[0], **quantities}
 
 
-def floor(problem: Problem, call: str, limits: Mapping[str, Found]) -> float:
+def floor(problem: Problem, call: str, limits: Mapping[str, Record]) -> float:
     """Seconds below which the machine's rates allow nothing: arithmetic, or moving the data."""
     arithmetic = problem.flops(call) / limits["product"]["rate"]
     arithmetic += problem.activations() / limits["tanh"]["rate"]

@@ -1,36 +1,35 @@
-"""The picture of a benchmark: how many times faster than each peer, drawn from its JSON alone."""
+"""Draws how many times faster than each peer ours is, from the JSON of a benchmark alone."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from experiments.benchmark.report import our_engines
+from experiments.plots import style
 from experiments.plots.style import NAMES, save
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["picture", "save"]
 
-# Okabe and Ito's colours, dark and light in turn; in grey the markers' shapes and fillings differ.
+# Dark and light in turn; in grey the markers' shapes differ.
 STYLES = {
-    "lax.scan": ("#000000", "o"), "flax": ("#E69F00", "s"), "keras-jax": ("#0072B2", "D"),
-    "keras-tf": ("#56B4E9", "^"), "torch": ("#B3400E", "X"),
-}  # fmt: skip
+    "lax.scan": (style.BLACK, "o"),
+    "flax": (style.ORANGE, "s"),
+    "keras-jax": (style.BLUE, "D"),
+    "keras-tf": (style.SKY, "^"),
+    "torch": (style.RUST, "X"),
+}
+EDGE: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.7, "linestyle": "none"}
 TITLES = {"forward": "forward", "both": "forward and backward"}
+TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 
 
-def picture(found: Mapping[str, Any]) -> "Figure":
+def picture(report: Mapping[str, Any]) -> Figure:
     """A panel for each pass, a row for each layer, a mark for each peer."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
-
-    engine = next(iter(our_engines(found)), "")
-    problems = found["problems"]
-    figure = Figure(figsize=(11, 1.9 + 0.34 * len(problems)), dpi=150, layout="constrained")
-    figure.suptitle(
-        f"How many times faster than its peers is jaxrnn's engine {engine}? {found['machine']}",
-        fontsize=12.5, fontweight="bold",
-    )  # fmt: skip
+    engine, problems = next(iter(our_engines(report)), ""), report["problems"]
+    title = f"How many times faster than its peers is jaxrnn's engine {engine}? {report['machine']}"
+    figure = style.figure(11, 1.9 + 0.34 * len(problems), title, fontsize=12.5)
     panels = figure.subplots(1, 2, sharey=True)
     marked: dict[str, Any] = {}
     low, high = 0.5, 2.0
@@ -38,47 +37,41 @@ def picture(found: Mapping[str, Any]) -> "Figure":
         for row, problem in enumerate(problems):
             ratios = by_peer(problem, engine, call)
             if ratios:
-                low, high = min(low, *ratios.values()), max(high, *ratios.values())
-                axes.hlines(row, min(ratios.values()), max(ratios.values()), color="0.8", zorder=1)
+                least, most = min(ratios.values()), max(ratios.values())
+                low, high = min(low, least), max(high, most)
+                axes.hlines(row, least, most, color="0.8", zorder=1)
             for peer, ratio in ratios.items():
                 colour, marker = STYLES[peer]
-                (marked[peer],) = axes.plot(
-                    [ratio], [row], marker, color=colour, markersize=8,
-                    markeredgecolor="black", markeredgewidth=0.7, linestyle="none", zorder=2,
-                )  # fmt: skip
+                look = {"color": colour, "markersize": 8, "zorder": 2, **EDGE}
+                (marked[peer],) = axes.plot([ratio], [row], marker, **look)
         axes.axvline(1, color="0.25", linewidth=1.2, linestyle="--", zorder=0)
         axes.set_title(title, fontsize=12)
         axes.set_xlabel("peer's median time / ours (right of 1: ours is faster)", fontsize=11)
-        axes.grid(axis="x", color="0.92", zorder=-1)
-        axes.spines[["top", "right"]].set_visible(False)
-    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100) if low / 2 <= t <= 2 * high]
+        style.plain(axes, "x")
     for axes in panels:
-        axes.set_xscale("log")
-        axes.set_xlim(low / 1.12, high * 1.12)
-        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.set(xscale="log", xlim=(low / 1.12, high * 1.12))
+        axes.xaxis.set_major_locator(FixedLocator([t for t in TICKS if low / 2 <= t <= 2 * high]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    panels[0].set_yticks(range(len(problems)), [_named(problem) for problem in problems])
+    names = [
+        f"{problem['name']} {NAMES[problem['cell']]} ({', '.join(map(str, problem['sizes']))})"
+        for problem in problems
+    ]
+    panels[0].set_yticks(range(len(problems)), names)
     panels[0].set_ylim(len(problems) - 0.4, -0.6)
     if marked:
-        figure.legend(
-            [marked[peer] for peer in STYLES if peer in marked],
-            [peer for peer in STYLES if peer in marked],
-            loc="outside lower center", ncols=len(marked), frameon=False, fontsize=11,
-        )  # fmt: skip
+        peers = [peer for peer in STYLES if peer in marked]
+        place: Any = {"loc": "outside lower center", "frameon": False, "fontsize": 11}
+        figure.legend([marked[peer] for peer in peers], peers, ncols=len(peers), **place)
     return figure
 
 
 def by_peer(problem: Mapping[str, Any], engine: str, call: str) -> dict[str, float]:
     """Each peer's median by the engine's; empty where one of them was not timed."""
-    of = problem["results"]
-    if call not in of.get(engine, {}):
+    results = problem["results"]
+    if call not in results.get(engine, {}):
         return {}
-    ours = of[engine][call]["median"]
-    return {name: of[name][call]["median"] / ours for name in STYLES if call in of.get(name, {})}
-
-
-def _named(problem: Mapping[str, Any]) -> str:
-    sizes = ", ".join(map(str, problem["sizes"]))
-    return f"{problem['name']} {NAMES[problem['cell']]} ({sizes})"
+    ours, timed = results[engine][call]["median"], results
+    peers = [name for name in STYLES if call in timed.get(name, {})]
+    return {name: timed[name][call]["median"] / ours for name in peers}

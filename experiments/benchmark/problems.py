@@ -1,5 +1,6 @@
-"""What is computed: sizes by name, weights and data at random, and when two results agree."""
+"""Says what is computed: sizes by name, random weights and data, and when two results agree."""
 
+import itertools
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,8 +17,11 @@ ODD = ("37,1,19,33", "1000,3,1,47", "61,33,129,65", "200,7,5,17", "13,129,300,10
 # Largest difference from float64, as a share of the quantity's largest magnitude. float32 rounds
 # each operation by 6e-8; that adds up over H products, T steps and, in the weights' gradients, over
 # up to B * T = 82,000 terms (the square root of that many roundings is 2e-5). Five steps leave 2e-6
-# in every library; the largest weight changed by 5 % is seen (`tests/test_benchmark.py`).
+# in every library; that the largest weight is off by 5 % is seen, which a test shows.
 TOLERANCE = 1e-3
+
+
+Arrays = Mapping[str, np.ndarray]
 
 
 class Problem(NamedTuple):
@@ -66,11 +70,8 @@ def problems(sizes: Sequence[str], cells: Sequence[str]) -> list[Problem]:
     if not sizes or not cells:
         raise UserError("--sizes and --cells hold nothing to measure; give at least one of each")
     parsed = dict(zip(string.ascii_uppercase, map(_parsed, sizes), strict=False))
-    return [
-        Problem(name, cell, size)
-        for name, size in parsed.items()
-        for cell in dict.fromkeys(cells)
-    ]  # fmt: skip
+    pairs = itertools.product(parsed.items(), dict.fromkeys(cells))
+    return [Problem(name, cell, size) for (name, size), cell in pairs]
 
 
 def _parsed(text: str) -> tuple[int, int, int, int]:
@@ -90,15 +91,12 @@ def draw(problem: Problem, seed: int = 0) -> tuple[Params, dict[str, np.ndarray]
     """
     steps, batch, features, units = problem.sizes
     columns = problem.gates * units
-    rng = np.random.default_rng(seed)
-
-    def uniform(rows: int) -> np.ndarray:
-        return rng.uniform(-1, 1, (rows, columns)).astype(np.float32) * np.float32(
-            np.sqrt(6 / (rows + columns))
-        )
-
-    bh = None
-    wx, wh = uniform(features), uniform(units)
+    rng, bh = np.random.default_rng(seed), None
+    wx, wh = (
+        rng.uniform(-1, 1, (rows, columns)).astype(np.float32)
+        * np.float32(np.sqrt(6 / (rows + columns)))
+        for rows in (features, units)
+    )
     bx = rng.uniform(-0.5, 0.5, columns).astype(np.float32)
     if CELLS[problem.cell].recurrent_bias:
         bh = rng.uniform(-0.5, 0.5, columns).astype(np.float32)
@@ -109,21 +107,19 @@ def draw(problem: Problem, seed: int = 0) -> tuple[Params, dict[str, np.ndarray]
     return Params(wx, wh, bx, bh), {"xs": xs, "dhs": dhs}
 
 
-def deviations(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> dict[str, float]:
+def deviations(results: Arrays, expected: Arrays) -> dict[str, float]:
     """Largest difference of each quantity, as a share of the expected one's largest magnitude.
 
-    What `found` lacks is left out; a shape or number that cannot be compared is infinitely far off.
+    What `results` lack is left out; a shape or number that cannot be compared is infinitely off.
     """
-    return {name: _far(found[name], array) for name, array in expected.items() if name in found}
+    return {name: _far(results[name], array) for name, array in expected.items() if name in results}
 
 
-def _far(found: np.ndarray, expected: np.ndarray) -> float:
-    if found.shape != expected.shape or not np.all(np.isfinite(found)):
+def _far(results: np.ndarray, expected: np.ndarray) -> float:
+    if results.shape != expected.shape or not np.all(np.isfinite(results)):
         return float("inf")
     scale = np.max(np.abs(expected), initial=0)
-    largest = np.max(np.abs(found - expected), initial=0)
+    largest = np.max(np.abs(results - expected), initial=0)
     return float(largest / scale) if scale else float(largest)
 
 
@@ -134,5 +130,5 @@ def agrees(deviation: Mapping[str, float]) -> bool:
 
 
 def as_json(problem: Problem) -> dict[str, Any]:
-    """What a worker has to know of it."""
+    """What a worker has to know of a problem."""
     return {"cell": problem.cell, "sizes": list(problem.sizes)}

@@ -1,15 +1,14 @@
-"""Medians, quartiles, ratios: what is made of the seconds."""
+"""Makes medians, quartiles and ratios of the seconds."""
 
-import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.benchmark.workers import Library
 
 CALLS = ("forward", "both")
 FAMILIES = ("any", "jax", "tensorflow", "torch")
-Found = dict[str, Any]
+Record = dict[str, Any]
 
 
 def summary(seconds: Sequence[float]) -> dict[str, Any]:
@@ -21,9 +20,9 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
     return {"median": middle, "q1": low, "q3": high, "seconds": list(seconds)}
 
 
-def noisy(found: Mapping[str, Any]) -> bool:
+def noisy(figures: Mapping[str, Any]) -> bool:
     """Whether half of the values lie further apart than a fifth of their median."""
-    return bool(found["q3"] - found["q1"] > 0.2 * found["median"])
+    return bool(figures["q3"] - figures["q1"] > 0.2 * figures["median"])
 
 
 def best(medians: Mapping[str, float]) -> tuple[str, float] | None:
@@ -31,57 +30,46 @@ def best(medians: Mapping[str, float]) -> tuple[str, float] | None:
     return min(medians.items(), key=lambda pair: pair[1]) if medians else None
 
 
-def geometric_mean(ratios: Iterable[float]) -> float | None:
+def geometric_mean(ratios: Sequence[float]) -> float | None:
     """The mean of ratios: twice and half as fast make one. None of none."""
-    logs = [math.log(ratio) for ratio in ratios]
-    return math.exp(sum(logs) / len(logs)) if logs else None
+    return statistics.geometric_mean(ratios) if len(ratios) else None
 
 
-def ratios(entries: Mapping[str, Found], libraries: Sequence[Library]) -> dict[str, Found]:
+def ratios(entries: Mapping[str, Record], libraries: Sequence[Library]) -> dict[str, Record]:
     """Best peer's median by ours: for each of our engines, each call and each family of peers."""
-    found: dict[str, Found] = {}
-    for mine in (library for library in libraries if library.family == "ours"):
-        for call in CALLS if "forward" in entries.get(mine.name, {}) else ():
-            seconds = entries[mine.name][call]["median"]
+    table: dict[str, Record] = {}
+    peers = [library for library in libraries if library.family != "ours"]
+    for name in (library.name for library in libraries if library.family == "ours"):
+        for call in CALLS if "forward" in entries.get(name, {}) else ():
+            timed = [peer for peer in peers if call in entries.get(peer.name, {})]
             for family in FAMILIES:
-                peers = {
-                    p.name: entries[p.name][call]["median"]
-                    for p in libraries
-                    if p.family != "ours"
-                    and family in ("any", p.family)
-                    and call in entries.get(p.name, {})
-                }
-                fast = best(peers)
-                if fast is not None:
-                    of = found.setdefault(mine.name, {}).setdefault(call, {})
-                    of[family] = {"peer": fast[0], "ratio": fast[1] / seconds}
-    return found
+                rivals = [peer.name for peer in timed if family in ("any", peer.family)]
+                fastest = best({rival: entries[rival][call]["median"] for rival in rivals})
+                if fastest is not None:
+                    ratio = fastest[1] / entries[name][call]["median"]
+                    calls = table.setdefault(name, {}).setdefault(call, {})
+                    calls[family] = {"peer": fastest[0], "ratio": ratio}
+    return table
 
 
-def means(measured: Sequence[Found], libraries: Sequence[Library]) -> dict[str, Found]:
+def means(measured: Sequence[Record], libraries: Sequence[Library]) -> dict[str, Record]:
     """Geometric means of the ratios over all problems and both calls, by engine and family."""
-    found: dict[str, Found] = {}
-    for mine in (library.name for library in libraries if library.family == "ours"):
+    table: dict[str, Record] = {}
+    for name in (library.name for library in libraries if library.family == "ours"):
+        calls = [call for one in measured for call in one["ratios"].get(name, {}).values()]
         for family in FAMILIES:
-            each = [
-                of[family]["ratio"]
-                for problem in measured
-                for of in problem["ratios"].get(mine, {}).values()
-                if family in of
-            ]
-            mean = geometric_mean(each)
-            if mean is not None:
-                found.setdefault(mine, {})[family] = {
-                    "mean": mean, "least": min(each), "count": len(each),
-                }  # fmt: skip
-    return found
+            each = [call[family]["ratio"] for call in calls if family in call]
+            if each:
+                numbers = {"mean": geometric_mean(each), "least": min(each), "count": len(each)}
+                table.setdefault(name, {})[family] = numbers
+    return table
 
 
-def disagreeing(measured: Sequence[Found]) -> list[str]:
+def disagreeing(measured: Sequence[Record]) -> list[str]:
     """Which library computed something else where."""
     return [
         f"{name} at {problem['name']} {problem['cell']}"
         for problem in measured
-        for name, of in problem["results"].items()
-        if not of.get("agrees", True)
+        for name, entry in problem["results"].items()
+        if not entry.get("agrees", True)
     ]

@@ -1,4 +1,4 @@
-"""A training step of the IMDB model: compared by its first loss, then timed in turns."""
+"""Times a training step of the IMDB model in every library, after comparing its first loss."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -41,17 +41,17 @@ def command(settings: Any, threads: int, say: Callable[[str], None]) -> dict[str
             given |= {f"w:{k}": a for k, a in lstm.items()}
             say(name)
             try:
-                answer, found = worker.load({"learning_rate": LEARNING_RATE}, given)
+                answer, outputs = worker.load({"learning_rate": LEARNING_RATE}, given)
             except WorkerError as mistake:
                 say(f"{name} is left out: {mistake}")
                 continue
-            losses[name] = float(found["step/loss"])
+            losses[name] = float(outputs["step/loss"])
             entries[name] = {"loss": losses[name], "first": answer["first"]["step"]}
             loaded[name] = (worker, answer["calls"])
         wrong = disagreeing(losses)
         agreed = {name: pair for name, pair in loaded.items() if name not in wrong}
-        for name, of in interleaved(agreed, settings.repetitions, pause).items():
-            entries[name]["step"] = summary(of["step"])
+        for name, seconds in interleaved(agreed, settings.repetitions, pause).items():
+            entries[name]["step"] = summary(seconds["step"])
     return {
         "rows": rows(entries),
         "results": entries,
@@ -67,7 +67,6 @@ def command(settings: Any, threads: int, say: Callable[[str], None]) -> dict[str
 def draw_model(steps: int, batch: int, units: int) -> dict[str, Any]:
     """Weights and words at random; `lstm` are `Params`."""
     rng = np.random.default_rng(1)
-    # Only the weights are wanted of it.
     lstm, _ = draw(Problem("", "lstm", (1, 1, FEATURES, units)))
     return {
         "lstm": lstm,
@@ -89,9 +88,9 @@ def rows(entries: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One for each library, with its ratio to ours."""
     mine = entries.get("jaxrnn", {}).get("step", {}).get("median")
     table = []
-    for name, of in entries.items():
-        step = of.get("step")
-        row = {"library": name, "first loss": f"{of['loss']:.6f}", "first step (s)": of["first"]}
+    for name, entry in entries.items():
+        step, loss = entry.get("step"), f"{entry['loss']:.6f}"
+        row = {"library": name, "first loss": loss, "first step (s)": entry["first"]}
         for key, words in (("median", "step (ms)"), ("q1", "first quartile"), ("q3", "third")):
             row[words] = 1000 * step[key] if step else None
         table.append(row | {"times ours": step["median"] / mine if step and mine else None})

@@ -1,7 +1,7 @@
-"""The libraries that are measured, and the processes they live in.
+"""Lists the libraries that are measured, and keeps each in its process.
 
-Every library has a process of its own that stays alive: libraries in one process fight for threads
-and switch each other's floating-point flags.
+A process is one library's own and stays alive: libraries in one process fight for threads and
+switch each other's floating-point flags.
 """
 
 import importlib.util
@@ -45,16 +45,14 @@ class Library(NamedTuple):
     family: str
 
 
+_KERAS_TF = ("tensorflow", "keras"), "pip install keras tensorflow-cpu"
 PEERS = (
     Library("lax.scan", "scan", "", "jaxrnn", ("jax",), "pip install jax", "jax"),
     Library("flax", "flax", "", "flax", ("jax", "flax.nnx"), "pip install flax", "jax"),
     Library("keras-jax", "keras", "jax", "keras", ("jax", "keras"), "pip install keras", "jax"),
-    Library(
-        "keras-tf", "keras", "tensorflow", "keras", ("tensorflow", "keras"),
-        "pip install keras tensorflow-cpu", "tensorflow",
-    ),
+    Library("keras-tf", "keras", "tensorflow", "keras", *_KERAS_TF, "tensorflow"),
     Library("torch", "torch", "", "torch", ("torch",), "pip install torch", "torch"),
-)  # fmt: skip
+)
 # In float64: what all results are compared with. Never timed.
 REFERENCE = Library("float64", "scan", "", "jaxrnn", ("jax",), "", "reference")
 # The machine's own limits, as these reach them.
@@ -80,11 +78,14 @@ def chosen(names: Sequence[str], say: Any) -> list[Library]:
     for name in names:
         if name not in known:
             raise UserError(f"--peers holds {name!r}; give some of {', '.join(known)}")
-    found = [known[name] for name in dict.fromkeys(names)]
-    for library in found:
-        if not installed(library):
-            say(f"{library.name} is not installed and left out; {library.install}")
-    return [library for library in found if installed(library)]
+    return [known[name] for name in dict.fromkeys(names) if here(name, known[name], say)]
+
+
+def here(name: str, library: Library, say: Any) -> bool:
+    """As `installed`; says in one line that what is called `name` is left out."""
+    if not installed(library):
+        say(f"{name} is not installed and left out; {library.install}")
+    return installed(library)
 
 
 class WorkerError(Exception):
@@ -98,22 +99,18 @@ class Worker:
         self.library, self.directory = library, directory
         module = "limits" if library.family == "limits" else f"{library.module}_{what}"
         self.log = directory / f"{library.name}.log"
-        command = [
-            sys.executable, "-m", "experiments.benchmark.peers.worker", module, library.option,
-            ",".join(library.imports), str(threads),
-        ]  # fmt: skip
+        args = [module, library.option, ",".join(library.imports), str(threads)]
+        command = [sys.executable, "-m", "experiments.benchmark.peers.worker", *args]
+        place: Any = {"cwd": ROOT, "env": environment(library, threads), "text": True}
+        pipe = subprocess.PIPE
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment(library, threads), stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, **place)
 
     def greet(self) -> None:
         """Wait until the library is imported; `greeting` is what its process said, or `failure`."""
         self.greeting: dict[str, Any] | None = None
-        self.failure = ""
         try:
-            self.greeting = self.answer()
+            self.greeting, self.failure = self.answer(), ""
         except WorkerError as mistake:
             self.failure = str(mistake)
 
@@ -122,13 +119,13 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            said = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+            lines = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
             status = self.process.wait()
-            raise WorkerError(f"its process ended with status {status}; it said {said[-1][:200]}")
-        found: dict[str, Any] = json.loads(line)
-        if "error" in found:
-            raise WorkerError(found["error"])
-        return found
+            raise WorkerError(f"its process ended with status {status}; it said {lines[-1][:200]}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and wait for its answer."""
@@ -141,9 +138,8 @@ class Worker:
         """Build a problem's calls and run each; `(answer, results by "call/name")`."""
         given, results = (self.directory / f"{self.library.name}-{x}.npz" for x in ("in", "out"))
         np.savez(given, **arrays)
-        answer = self.ask(
-            do="load", problem=problem, arrays=str(given), results=str(results), warm=warm
-        )
+        files = {"arrays": str(given), "results": str(results)}
+        answer = self.ask(do="load", problem=problem, warm=warm, **files)
         with np.load(results) as file:
             return answer, dict(file)
 
@@ -180,7 +176,7 @@ def environment(library: Library, threads: int) -> dict[str, str]:
 def workers(
     libraries: Sequence[Library], threads: int, directory: Path, what: str = "layer"
 ) -> Iterator[list[Worker]]:
-    """Processes for all of these, ended behind the block however it ends."""
+    """Processes for all of these, ended after the block however it ends."""
     alive: list[Worker] = []
     try:
         for library in libraries:

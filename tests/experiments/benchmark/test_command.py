@@ -227,12 +227,8 @@ def test_what_computes_something_else_is_said_and_not_timed(monkeypatch):
     wrong = InThisProcess("wrong", scan_layer, spoil=swapped)
     right = InThisProcess("right", scan_layer)
     machine, said = InThisProcess("limits-numpy", limits, "numpy"), []
-    rates = {kind: {"rate": 1e9} for kind in ("product", "tanh", "copy")}
-    problem = Problem("A", "gru", (5, 4, 3, 2))
-    found = layer.one_problem(
-        problem, [good, wrong, right], [machine], InThisProcess("", scan_layer), 3, rates,
-        said.append,
-    )  # fmt: skip
+    problem, reference = Problem("A", "gru", (5, 4, 3, 2)), InThisProcess("", scan_layer)
+    found = layer.one_problem(problem, [good, wrong, right], [machine], reference, 3, said.append)
     assert wrong.asked == []
     assert good.asked == right.asked == ["forward", "both"] * 3
     assert machine.asked == ["product"] * 3
