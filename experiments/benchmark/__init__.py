@@ -1,1 +1,1 @@
-"""How fast: against other libraries."""
+"""Measures how fast this library is beside others."""

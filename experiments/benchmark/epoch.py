@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 from experiments.benchmark.workers import PEERS, ROOT, Library, environment, here, ours
 from experiments.config.cli import UserError
 
-# A process with fewer cores before anything counts them.
+# Leaves a process only some cores before anything counts them.
 RESTRICTED = (
     "import runpy, sys; from experiments.benchmark.peers.worker import restrict; "
     "restrict(int(sys.argv[1])); sys.argv = sys.argv[2:]; "
     "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
-
-
 # Without this our command would not compile in its second run; the others do in each.
 COLD = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
 

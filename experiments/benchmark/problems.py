@@ -17,7 +17,7 @@ ODD = ("37,1,19,33", "1000,3,1,47", "61,33,129,65", "200,7,5,17", "13,129,300,10
 # Largest difference from float64, as a share of the quantity's largest magnitude. float32 rounds
 # each operation by 6e-8; that adds up over H products, T steps and, in the weights' gradients, over
 # up to B * T = 82,000 terms (the square root of that many roundings is 2e-5). Five steps leave 2e-6
-# in every library; that the largest weight is off by 5 % is seen, which a test shows.
+# in every library; a largest weight that is off by 5 % is seen, which a test shows.
 TOLERANCE = 1e-3
 
 

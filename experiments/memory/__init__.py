@@ -1,1 +1,1 @@
-"""What memory is for, as measurements."""
+"""Measures what memory is for, and how long it lasts."""

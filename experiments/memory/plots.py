@@ -63,24 +63,24 @@ def span(rows: Rows) -> Figure:
     tasks = by(rows, "task")
     made = figure(5.4 * len(tasks) + 0.4, 4.6, "How long is the memory? Error against the lag")
     panels = made.subplots(1, len(tasks), squeeze=False)[0]
-    for axes, (task, found) in zip(panels, tasks.items(), strict=True):
-        (name, quantity, naive), baseline = TASKS[task], found[0]["baseline"]
+    for axes, (task, measured) in zip(panels, tasks.items(), strict=True):
+        (name, quantity, naive), baseline = TASKS[task], measured[0]["baseline"]
         axes.axhline(baseline, color="0.45", linewidth=1.2, zorder=1)
         # At the left, where every cell is far below it.
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "left"}
         place["textcoords"] = "offset points"
         axes.annotate(naive, (0, baseline), (4, 4), color="0.3", **place)
-        for cell, line in by(found, "cell").items():
+        for cell, line in by(measured, "cell").items():
             lengths = [row["length"] for row in line]
             # A share of 0 has no place on a logarithmic axis: it is drawn at its lower end.
             errors = [max(row["error"], 1e-3) for row in line]
             axes.plot(lengths, errors, label=NAMES[cell], linewidth=2, markersize=8, **CELLS[cell])
         axes.set(xscale="log", yscale="log", xlabel="lag (steps)", ylabel=quantity)
-        axes.set_xticks(sorted({row["length"] for row in found}))
+        axes.set_xticks(sorted({row["length"] for row in measured}))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(7e-4, 1.6)
-        axes.set_title(f"{name}\n{result(found)}", fontsize=11)
+        axes.set_title(f"{name}\n{result(measured)}", fontsize=11)
         plain(axes)
         axes.legend(loc="best", frameon=False)
     return made

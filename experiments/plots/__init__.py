@@ -1,1 +1,1 @@
-"""Pictures of runs, from their files alone."""
+"""Draws pictures and writes tables of runs, from their files alone."""

@@ -23,7 +23,7 @@ ROWS, COLUMNS = 5, 10
 
 
 class Answers(NamedTuple):
-    """What a run said of every test image.
+    """The answers of a run to every test image.
 
     Attributes:
         labels: int32 [n], the digits.

@@ -1,1 +1,1 @@
-"""Compare runs."""
+"""Compares runs."""
