@@ -63,7 +63,9 @@ def mutants(wanted: list[str]) -> list[Mutant]:
         for path in sorted(Path(__file__).parent.glob("*.toml"))
         for entry in tomllib.loads(path.read_text())["mutant"]
     ]
-    chosen = [m for m in every if not wanted or any(w == m.area or w in m.name for w in wanted)]
+    areas = {mutant.area for mutant in every}
+    named = [m for m in every if any(w in m.name for w in wanted if w not in areas)]
+    chosen = [m for m in every if not wanted or m.area in wanted or m in named]
     if not chosen:
         raise SystemExit(f"no bug is called {' or '.join(wanted)}")
     return chosen
