@@ -1,4 +1,4 @@
-"""The compiled part of the package; all else is in pyproject.toml.
+"""Builds the compiled part of the package; all else is in pyproject.toml.
 
 Without a C++ compiler, or without jax where the package is built, the installation succeeds and
 `jaxrnn` runs on its scan: `jaxrnn.engines.available()` says so.

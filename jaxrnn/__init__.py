@@ -1,4 +1,4 @@
-"""Recurrent networks for JAX as pure functions: SimpleRNN, LSTM and GRU."""
+"""Gives JAX programs recurrent networks as pure functions: SimpleRNN, LSTM and GRU."""
 
 from jaxrnn import convert, diagnose, engines, parallel
 from jaxrnn._cells import (

@@ -183,7 +183,7 @@ CELLS = {cell.name: cell for cell in (SimpleRNN, LSTM, GRU)}
 def init(
     key: Array, cell: Cell, input_size: int, hidden_size: int, *, dtype: Any = jnp.float32
 ) -> Params:
-    """Fresh weights for one layer.
+    """Draw fresh weights for one layer.
 
     `wx` is Glorot uniform and `wh` orthogonal, each gate's block by itself (a block is one map;
     an orthogonal [H, G*H] matrix would have no orthogonal block). Biases are zero, but for the
@@ -228,7 +228,7 @@ def init(
 
 
 def initial_state(cell: Cell, params: Params, batch_shape: tuple[int, ...] = ()) -> AnyState:
-    """The state before the first step: zeros [*batch_shape, H] in every field."""
+    """Give the state before the first step: zeros [*batch_shape, H] in every field."""
     zeros = jnp.zeros((*batch_shape, params.wh.shape[0]), accumulation_dtype(params.wh.dtype))
     return cell.state(*[zeros for _ in cell.state._fields])
 
@@ -236,7 +236,7 @@ def initial_state(cell: Cell, params: Params, batch_shape: tuple[int, ...] = ())
 def step(
     cell: Cell, params: Params, state: AnyState, x: Num[ArrayLike, "*batch D"]
 ) -> tuple[AnyState, Float[Array, "*batch H"]]:
-    """One step in time: `(carry, x) -> (carry, y)`, the body that `jax.lax.scan` wants.
+    """Run one step in time: `(carry, x) -> (carry, y)`, the body that `jax.lax.scan` wants.
 
     Args:
         cell: which update.
@@ -276,8 +276,8 @@ def check_params(cell: Cell, params: Params) -> None:
     for name, shape in wanted.items():
         array = getattr(params, name)
         if array is None or array.shape != shape:
-            found = "missing" if array is None else f"of shape {array.shape}"
-            raise ValueError(f"{name} is {found}; {cell.name} with {units} units expects {shape}")
+            given = "missing" if array is None else f"of shape {array.shape}"
+            raise ValueError(f"{name} is {given}; {cell.name} with {units} units expects {shape}")
     if params.bh is not None and not cell.recurrent_bias:
         raise ValueError(f"bh has shape {params.bh.shape}; {cell.name} has no recurrent bias")
 

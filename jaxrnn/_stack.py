@@ -1,4 +1,4 @@
-"""Depth and direction, as folds over `unroll`."""
+"""Stacks layers and directions, as folds over `unroll`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def init_stack(
     *,
     dtype: Any = jnp.float32,
 ) -> StackParams:
-    """Fresh weights for `num_layers` layers on top of each other.
+    """Draw fresh weights for `num_layers` layers, one on top of the other.
 
     Returns:
         `params[layer][direction]`: one `Params` a layer, or two (forward, backward) when
@@ -76,10 +76,10 @@ def unroll_stack(
         params: `params[layer][direction]`, from `init_stack`.
         states: `states[layer][direction]`; zeros when not given.
         resets: booleans [..., T]; a new sequence begins at that step. The backward direction of
-            a bidirectional layer is reset behind a sequence's last step accordingly.
+            a bidirectional layer is reset accordingly, at that sequence's last step.
         dropout: the share of units that is dropped between two layers, in [0, 1). Variational:
             one mask a sequence, the same for all its steps (Gal and Ghahramani, 2016). Nothing
-            is dropped before the first layer or behind the last.
+            is dropped before the first layer or after the last.
         key: a `jax.random.key`, needed when `dropout` is above 0.
         axis_name: inside `pmap` and `shard_map`, the axis that the first batch axis is split
             over: the masks are then those of the whole batch, bit for bit.
@@ -145,7 +145,7 @@ def _mirrored(resets: Any, lengths: Any, time_major: bool) -> Any:
     starts = jnp.moveaxis(jnp.asarray(resets), time_axis, 0)
     ends = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
     if lengths is not None:
-        # A reset behind the last valid step is padding: the first step backward keeps its state.
+        # A reset past the last valid step is padding: the first step backward keeps its state.
         lengths = jnp.asarray(lengths)
         after = jnp.arange(1, len(starts) + 1, dtype=lengths.dtype)
         ends &= after.reshape(-1, *[1] * lengths.ndim) < lengths

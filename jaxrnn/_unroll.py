@@ -1,4 +1,4 @@
-"""Unroll a cell over time: the face that every engine stands behind."""
+"""Runs a cell over time: checks what `unroll` is given and hands it to an engine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def unroll(
         params: the layer's weights, from `init`.
         xs: inputs [..., T, D] with any number of batch axes, none included.
         state: the state before the first step, arrays [..., H]; zeros when not given.
-        lengths: valid steps of each sequence, integers [...] in 0..T. Behind them the state is
+        lengths: valid steps of each sequence, integers [...] in 0..T. Past them the state is
             kept, outputs are zero, and nothing that stands in `xs` has any effect.
         resets: booleans [..., T]; where true, the state returns to zero before that step
             (packed sequences, ends of episodes). In reverse, too, "before" is in the order in
@@ -87,7 +87,7 @@ def _zero_state(cell: Cell, params: Params, xs: Array, time_axis: int) -> AnySta
     """Zeros that vary over the mesh as the inputs do.
 
     Inside `shard_map` and on Explicit meshes a scan's carry must have the type that its body
-    gives back; plain `jnp.zeros` has not. The product's values are never used, so it costs nothing.
+    returns, and plain `jnp.zeros` does not. The product's values are never used, so it is free.
     """
     first = jnp.sum(xs[:1] if time_axis == 0 else xs[..., :1, :], axis=time_axis).astype(
         params.wx.dtype

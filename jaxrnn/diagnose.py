@@ -1,12 +1,12 @@
-"""How gradients flow through time: their norm at every step, and which gates are saturated.
+"""Shows how gradients flow through time: their norm at every step, and which gates saturate.
 
-Everything here works on a model that is not ours: `unroll` and `unroll_stack` take the way of
-running a recurrence as an argument, and a way of running it can be probed. A probe is a zero that
-is added to the state behind a step, so that
+Everything here works on a model of your own: `unroll` and `unroll_stack` take the engine as an
+argument, and any engine can be probed. A probe is a zero that is added to the state after a step,
+so that
 
     d loss / d h_t  =  d loss / d probe_t    at probe = 0
 
-the total derivative: by the output h_t and by all the later steps that h_t acts on.
+the total derivative: through the output h_t and through all the later steps that h_t acts on.
 """
 
 import dataclasses
@@ -37,17 +37,17 @@ def state_gradients(
     Each field is varied with the others of the same step held still, as they stand in the carry.
 
     Args:
-        loss: `loss(engine)` computes a scalar and hands `engine` to every `unroll` or
+        loss: `loss(engine)` computes a scalar and passes `engine` to every `unroll` or
             `unroll_stack` that is to be looked at. A sum over sequences, not a mean, keeps each
-            sequence's gradient its own. `jit` may stand within (`engine` static) and `jit` and
-            `vmap` around all of it; but a `vmap` or `scan` within, around an `unroll`, gives one
-            sum over its rounds.
+            sequence's gradient its own. It may use `jit` (`engine` static), and `jit` and `vmap`
+            may be applied to all of it; but a `vmap` or `scan` of its own around an `unroll` gives
+            one sum over its rounds.
         engine: the engine that is probed, `jaxrnn.engines.scan` when not given.
 
     Returns:
         For every call of `unroll`, in their order (a stack: layer by layer, forward before
         backward), the cell's state with arrays [..., T, H]: time is second to last, whatever
-        `time_major` was. Behind a sequence's length they are zero; in reverse, too, step t is
+        `time_major` was. Past a sequence's length they are zero; in reverse, too, step t is
         where it stands in `xs`.
 
     Raises:
@@ -75,10 +75,10 @@ def state_gradients(
         raise ValueError("the loss never called the engine; hand it to `unroll` as engine=")
 
     def probed_loss(probes: list[AnyState]) -> Array:
-        left = iter(probes)
+        remaining = iter(probes)
 
         def probing(cell: Cell, params: Params, xs: Array, state: AnyState, **how: Any) -> Any:
-            cell, params, xs = _probed(cell), *_widened(cell, params, xs, next(left))
+            cell, params, xs = _probed(cell), *_widened(cell, params, xs, next(remaining))
             return run(cell, params, xs, state, **how)
 
         return loss(probing)
@@ -179,15 +179,15 @@ def gates(
     Arguments and errors are those of `unroll`.
 
     Returns:
-        Arrays [..., T, H] by the gate's name; NaN behind a sequence's length.
+        Arrays [..., T, H] by the gate's name; NaN past a sequence's length.
 
     Raises:
         ValueError: a cell whose gates nobody has named, with `activations`.
 
     >>> import jaxrnn
     >>> params = jaxrnn.init(jax.random.key(0), jaxrnn.LSTM, input_size=3, hidden_size=4)
-    >>> found = gates(jaxrnn.LSTM, params, jnp.zeros((2, 5, 3)))
-    >>> sorted(found), found["f"][0, 0].tolist() == [float(jax.nn.sigmoid(1.0))] * 4
+    >>> activations = gates(jaxrnn.LSTM, params, jnp.zeros((2, 5, 3)))
+    >>> sorted(activations), activations["f"][0, 0].tolist() == [float(jax.nn.sigmoid(1.0))] * 4
     (['f', 'g', 'i', 'o'], True)
     """
     if cell.activations is None:
@@ -232,17 +232,17 @@ def saturation(
     >>> import jaxrnn
     >>> params = jaxrnn.init(jax.random.key(0), jaxrnn.LSTM, input_size=3, hidden_size=4)
     >>> shut = params._replace(bx=params.bx.at[4:8].set(-5.0))      # the forget gate
-    >>> found = saturation(jaxrnn.LSTM, shut, jnp.zeros((2, 5, 3)))
-    >>> float(found["f"].low), float(found["f"].high)
+    >>> shares = saturation(jaxrnn.LSTM, shut, jnp.zeros((2, 5, 3)))
+    >>> float(shares["f"].low), float(shares["f"].high)
     (1.0, 0.0)
     """
-    found = gates(cell, params, xs, state, lengths=lengths, reverse=reverse)
+    activations = gates(cell, params, xs, state, lengths=lengths, reverse=reverse)
     return {
         name: Saturation(
             low=_share(gate, gate < (margin if name in cell.sigmoids else margin - 1)),
             high=_share(gate, gate > 1 - margin),
         )
-        for name, gate in found.items()
+        for name, gate in activations.items()
     }
 
 

@@ -1,7 +1,7 @@
-"""Many devices: a mesh, what goes where, and the gradient mean. No other file knows there are any.
+"""Spreads a batch over many devices: a mesh, what goes where, and the mean of gradients.
 
-The batch is split over the axis "data" of a mesh and the weights are on every device. Who moves the
-numbers is a choice, and what is computed does not depend on it:
+The batch is split over the axis "data" of a mesh and the weights are on every device. What moves
+the numbers is a choice, and the results do not depend on it:
 
     jit         sharded inputs; the compiler inserts the sums             axis_name=None
     shard_map   each device runs the function on its shard of the batch   axis_name="data"
@@ -20,7 +20,7 @@ AXIS = "data"
 
 
 def mesh(devices: int | None = None) -> Mesh:
-    """The first `devices` devices (all of them when not given) in a row, with the axis "data".
+    """Put the first `devices` devices (all of them when not given) in a row, with the axis "data".
 
     Its axes are Auto, so that `jit` works as it does without a mesh (`jax.make_mesh` alone makes
     Explicit ones). With several processes every one of them gives as many of its own.
@@ -145,7 +145,7 @@ def mean_value_and_grad(
 
 
 def total(tree: Any, axis_name: str | None) -> Any:
-    """The sum over all shards; the tree itself where there are none (`axis_name` is None).
+    """Sum over all shards; the tree itself where there are none (`axis_name` is None).
 
     >>> total(3.0, None)
     3.0
@@ -161,11 +161,11 @@ def bernoulli(
     *,
     batch_axis: int = 0,
 ) -> Bool[Array, "..."]:
-    """This shard's part of what `jax.random.bernoulli` draws for the whole batch.
+    """Draw this shard's part of what `jax.random.bernoulli` draws for the whole batch.
 
-    So that dropout is the same, bit for bit, on one device and on many: devices that draw for
-    their own rows with one key would all have the same masks, and with keys of their own other
-    masks than one device has.
+    This makes dropout the same, bit for bit, on one device and on many. Devices that drew for
+    their own rows with one key would all have the same masks; with keys of their own they would
+    have other masks than one device has.
 
     Args:
         key: the same on all devices.
@@ -182,9 +182,9 @@ def bernoulli(
     rows = shape[batch_axis]
     whole = list(shape)
     whole[batch_axis] = rows * jax.lax.axis_size(axis_name)
-    drawn = jax.random.bernoulli(key, p, tuple(whole))
+    whole_mask = jax.random.bernoulli(key, p, tuple(whole))
     first = jax.lax.axis_index(axis_name) * rows
-    return jax.lax.dynamic_slice_in_dim(drawn, first, rows, batch_axis)
+    return jax.lax.dynamic_slice_in_dim(whole_mask, first, rows, batch_axis)
 
 
 def _put(tree: Any, sharding: NamedSharding) -> Any:

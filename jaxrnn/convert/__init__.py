@@ -1,7 +1,7 @@
-"""Weights from and to Keras, PyTorch, Flax and Haiku, as plain arrays.
+"""Converts weights from and to Keras, PyTorch, Flax and Haiku, as plain arrays.
 
 None of those libraries is imported. What cannot be represented raises `ValueError` with the reason.
-Activations cannot be seen in weights: all of this is about tanh and sigmoid, so a PyTorch
+Weights do not tell their activations: all of this is about tanh and sigmoid, so a PyTorch
 `nn.RNN(nonlinearity="relu")` or a Flax cell with `residual=True` loads and then computes something
 else. Every `from_` function is linear in the weights and made of JAX operations, so gradients with
 respect to the other library's own weights pass through it. `float64` weights stay `float64` where

@@ -1,4 +1,4 @@
-"""What all conversions share: which gate stands where."""
+"""Reorders gates, for all conversions: each library has an order of its own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,19 +13,19 @@ Order = tuple[int, ...]
 
 
 def row(table: Mapping[str, Any], cell: Cell, library: str) -> Any:
-    """The table's row for this cell; `ValueError` where the library has no such cell."""
+    """Look up the table's row for this cell; `ValueError` where the library has no such cell."""
     if cell.name not in table:
         raise ValueError(f"{library} has no {cell.name}; it has {', '.join(table)}")
     return table[cell.name]
 
 
 def array(value: Any) -> jax.Array:
-    """Any array as a JAX array: NumPy's, PyTorch's on the CPU, or a tracer as it is."""
+    """Make a JAX array of any: NumPy's, PyTorch's on the CPU, or a tracer as it is."""
     return value if isinstance(value, jax.Array) else jnp.asarray(np.asarray(value))
 
 
 def reordered(weights: jax.Array, order: Order) -> jax.Array:
-    """The blocks of the last axis in another order: block k of the result is block order[k]."""
+    """Put the blocks of the last axis in another order: block k of the result is block order[k]."""
     columns = weights.shape[-1]
     if columns % len(order):
         raise ValueError(f"{columns} columns cannot be divided among {len(order)} gates")
@@ -34,5 +34,5 @@ def reordered(weights: jax.Array, order: Order) -> jax.Array:
 
 
 def inverse(order: Order) -> Order:
-    """The order that undoes this one."""
+    """Give the order that undoes this one."""
     return tuple(order.index(k) for k in range(len(order)))

@@ -1,4 +1,4 @@
-"""Flax: the cells of `flax.linen` and of `flax.nnx`."""
+"""Converts the weights of the cells of `flax.linen` and `flax.nnx`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ NNX: dict[str, Names] = {
 
 
 def from_linen(cell: Cell, variables: Mapping[str, Any]) -> Params:
-    """The weights of a Linen `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
+    """Load the weights of a Linen `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
 
     Args:
         cell: `SimpleRNN`, `LSTM` or `GRU`.
@@ -34,7 +34,7 @@ def from_linen(cell: Cell, variables: Mapping[str, Any]) -> Params:
             are `variables["params"]["cell"]`.
 
     Returns:
-        `Params`. A bias that Flax keeps at the recurrent product is added to `bx`, but for GRU,
+        `Params`. A bias that Flax keeps at the recurrent product is added to `bx`, except for GRU,
         which has a place for it.
 
     Raises:
@@ -45,7 +45,7 @@ def from_linen(cell: Cell, variables: Mapping[str, Any]) -> Params:
 
 
 def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """The variables of a Linen cell, NumPy arrays; the inverse of `from_linen`.
+    """Make the variables of a Linen cell, NumPy arrays; the inverse of `from_linen`.
 
     Linen's GRU has one bias for r and z each, which becomes the sum of our two.
 
@@ -56,7 +56,7 @@ def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, dict[str, np.nda
 
 
 def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
-    """The weights of an NNX `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
+    """Load the weights of an NNX `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
 
     Args:
         cell: `SimpleRNN`, `LSTM` or `GRU`.
@@ -74,7 +74,7 @@ def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
 
 
 def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dict[str, np.ndarray]]:
-    """The state of an NNX cell as a nested dict of NumPy arrays, for `nnx.update(module, ...)`.
+    """Make the state of an NNX cell, a nested dict of NumPy arrays, for `nnx.update(module, ...)`.
 
     The inverse of `from_nnx`.
 
@@ -101,8 +101,8 @@ def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dic
     for inputs, recurrent in LINEN["gru"]:
         for whole, part in (("dense_i", tree[inputs]), ("dense_h", tree[recurrent])):
             for kind, block in part.items():
-                found = [fused[whole][kind]] if kind in fused[whole] else []
-                fused[whole][kind] = np.concatenate([*found, block], axis=-1)
+                before = [fused[whole][kind]] if kind in fused[whole] else []
+                fused[whole][kind] = np.concatenate([*before, block], axis=-1)
     return fused
 
 

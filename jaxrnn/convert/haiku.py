@@ -1,4 +1,4 @@
-"""Haiku: `hk.GRU`, the one with the reset gate before the product."""
+"""Converts the weights of `hk.GRU`, the GRU with the reset gate before the product."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ HAIKU = {"gru_reset_before": (1, 0, 2)}
 
 
 def from_haiku(cell: Cell, params: Mapping[str, Any]) -> Params:
-    """The weights of a `hk.GRU`.
+    """Load the weights of a `hk.GRU`.
 
     Args:
         cell: `ResetBeforeGRU`. (Haiku's LSTM adds 1 to its forget gate at every step and its
@@ -39,7 +39,7 @@ def from_haiku(cell: Cell, params: Mapping[str, Any]) -> Params:
 
 
 def to_haiku(cell: Cell, params: Params) -> dict[str, np.ndarray]:
-    """The parameters of a `hk.GRU`, NumPy arrays by name; the inverse of `from_haiku`.
+    """Make the parameters of a `hk.GRU`, NumPy arrays by name; the inverse of `from_haiku`.
 
     Raises:
         ValueError: another cell, weights that are not this cell's.

@@ -1,4 +1,4 @@
-"""Keras: `SimpleRNN`, `LSTM`, `GRU`, each alone or `Bidirectional`."""
+"""Converts the weights of Keras's `SimpleRNN`, `LSTM` and `GRU`, each alone or `Bidirectional`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ KERAS: dict[str, Order] = {
 
 
 def from_keras(cell: Cell, layers: Sequence[Any]) -> StackParams:
-    """The weights of Keras layers on top of each other.
+    """Load the weights of Keras layers, one on top of the other.
 
     Args:
         cell: `SimpleRNN`, `LSTM`, `GRU`, or for `keras.layers.GRU(reset_after=False)`
@@ -46,7 +46,7 @@ def from_keras(cell: Cell, layers: Sequence[Any]) -> StackParams:
 
 
 def to_keras(cell: Cell, params: StackParams) -> list[list[np.ndarray]]:
-    """What `layer.set_weights` of each Keras layer takes; the inverse of `from_keras`.
+    """Make what `layer.set_weights` of each Keras layer takes; the inverse of `from_keras`.
 
     Args:
         cell: as for `from_keras`.
@@ -79,10 +79,10 @@ def _params(cell: Cell, order: Order, weights: Sequence[Any]) -> Params:
     rows = 2 if cell.recurrent_bias else 1
     bias = biases[0] if biases else jnp.zeros(wx.shape[-1], wx.dtype)
     if biases and bias.ndim != rows:
-        found = "reset_after=False" if rows == 2 else "reset_after=True"
+        kind = "reset_after=False" if rows == 2 else "reset_after=True"
         other = "ResetBeforeGRU" if rows == 2 else "GRU"
         raise ValueError(
-            f"bias has shape {bias.shape}, that of a GRU with {found}; load it as jaxrnn.{other}"
+            f"bias has shape {bias.shape}, that of a GRU with {kind}; load it as jaxrnn.{other}"
         )
     if rows == 2:
         bx, bh = bias if biases else (bias, bias)

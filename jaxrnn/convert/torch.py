@@ -1,4 +1,4 @@
-"""PyTorch: `nn.RNN`, `nn.LSTM`, `nn.GRU` with any number of layers, in one or both directions."""
+"""Converts the weights of PyTorch's `nn.RNN`, `nn.LSTM` and `nn.GRU`: any depth and direction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ TORCH = {"rnn": "nn.RNN", "lstm": "nn.LSTM", "gru": "nn.GRU"}
 
 
 def from_torch(cell: Cell, state_dict: Mapping[str, Any], prefix: str = "") -> StackParams:
-    """The weights of a PyTorch recurrent module.
+    """Load the weights of a PyTorch recurrent module.
 
         wx = weight_ih.T   wh = weight_hh.T
         GRU: bx = bias_ih, bh = bias_hh;  else bx = bias_ih + bias_hh
@@ -58,7 +58,7 @@ def from_torch(cell: Cell, state_dict: Mapping[str, Any], prefix: str = "") -> S
 
 
 def to_torch(cell: Cell, params: StackParams, prefix: str = "") -> dict[str, np.ndarray]:
-    """The `state_dict` of a PyTorch recurrent module (with `bias=True`), as NumPy arrays.
+    """Make the `state_dict` of a PyTorch recurrent module (with `bias=True`), as NumPy arrays.
 
     The inverse of `from_torch`. Where PyTorch has two biases and we one (RNN, LSTM), `bias_ih` is
     ours and `bias_hh` zero.

@@ -1,4 +1,4 @@
-"""The ways of running a recurrence: one file each, one signature, passed as values."""
+"""Offers the ways of running a recurrence: one file each, one signature, passed as values."""
 
 from jaxrnn.engines._choose import available, choose
 from jaxrnn.engines._cudnn import cudnn

@@ -1,4 +1,4 @@
-"""Which engine runs when none is asked for."""
+"""Chooses the engine where `unroll` is given none, and tells which ones can run here."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxrnn.engines._scan import scan
 
 
 def available() -> dict[str, str]:
-    """For every engine why it cannot run here; an empty string where it can.
+    """Tell for every engine why it cannot run here; an empty string where it can.
 
     >>> available()["scan"]
     ''
@@ -20,7 +20,7 @@ def available() -> dict[str, str]:
 
 
 def choose(cell: Cell, dtype: Any) -> Engine:
-    """The engine for weights of this dtype, where `unroll` is given none.
+    """Choose the engine for weights of this dtype, where `unroll` is given none.
 
     On a CPU `native`, when it was compiled and has a kernel for the cell (SimpleRNN, LSTM, GRU in
     float32 or float64), otherwise `scan`. On two AVX-512 cores, at nine sizes from (T, B, D, H) =

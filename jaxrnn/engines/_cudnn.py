@@ -1,7 +1,7 @@
-"""The cuDNN engine: NVIDIA's LSTM, the whole sequence in one call of `jax.experimental.rnn`.
+"""Runs NVIDIA's LSTM, the whole sequence in one call of `jax.experimental.rnn`: the cuDNN engine.
 
-It has not been run on a GPU. What stands around the call is tested with JAX's own reference in its
-place, so nothing chooses this engine: it runs where it is given as `engine=`.
+It has not been run on a GPU: the code around that call is tested with JAX's own reference in its
+place. So nothing chooses this engine: it runs where it is given as `engine=`.
 """
 
 import functools
@@ -76,7 +76,7 @@ cudnn = Engine("cudnn", _cudnn, batch_major=True, why_not=why_not)
 
 
 def packed(params: Params) -> Float[Array, " N"]:
-    """The weights as cuDNN wants them, in a row: W_ih [4H, D], W_hh [4H, H], b_ih, b_hh.
+    """Lay out the weights as cuDNN wants them, in a row: W_ih [4H, D], W_hh [4H, H], b_ih, b_hh.
 
     Its gates are i, f, g, o, as here; its second bias would only repeat the first and is zero.
     """
@@ -113,8 +113,8 @@ def _jitted(
     xs = jnp.where(valid, xs, jnp.zeros_like(xs))
     if reverse:
         xs = _flipped(xs, ends)
-    # An empty sequence runs one step, which nothing is taken of: what cuDNN makes of length 0 is
-    # not written anywhere.
+    # An empty sequence runs one step, whose results are not used: what cuDNN makes of length 0 is
+    # documented nowhere.
     hs, h_end, c_end = rnn.lstm(
         xs, h[None], c[None], packed(params), jnp.maximum(ends, 1), features, units,
         1, 0.0, False,
@@ -132,5 +132,5 @@ def _flipped(xs: Array, ends: Array) -> Array:
     at = jnp.arange(xs.shape[1], dtype=ends.dtype)
     at = jnp.where(at < ends[:, None], ends[:, None] - 1 - at, at)
     rows = jnp.arange(len(xs), dtype=ends.dtype)[:, None]
-    # Said to be unique, because the gradient is a scatter: one that may collide is slow on a GPU.
+    # Declared unique because the gradient is a scatter: one that may collide is slow on a GPU.
     return xs.at[rows, at].get(unique_indices=True, mode="promise_in_bounds")

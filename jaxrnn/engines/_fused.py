@@ -1,13 +1,13 @@
-"""The fused engine: the scan with one gradient of its own, whose weight products are deferred.
+"""Runs the scan with a gradient of its own, whose weight products are deferred: the fused engine.
 
 JAX's gradient of a scan carries every weight's gradient through the loop and adds one small product
-to each of them at every step. Here the loop backwards computes only what the step before needs,
+to each of them at every step. Here the backward loop computes only what the step before needs,
 
     dgx, dgh, dstate = vjp of `update`          # elementwise
     dstate.h += dgh @ wh^T
 
-and stores dgx and dgh. All the rest is one product over all T * B rows each: xs @ wx before the
-loop forwards; xs^T dgx, h_(t-1)^T dgh and dgx @ wx^T behind the loop backwards. On GPUs and TPUs,
+and stores dgx and dgh. Each of the others is one product over all T * B rows: xs @ wx before the
+forward loop; xs^T dgx, h_(t-1)^T dgh and dgx @ wx^T after the backward loop. On GPUs and TPUs,
 where every operation in a loop is a launch, that is what counts.
 
 Nothing here knows a cell: any that is one product and an elementwise update will do.
@@ -49,8 +49,8 @@ def _fused(
     In 16 bits its weight gradients are more exact than those of the scan: they are summed over the
     steps in float32 and rounded once.
 
-    Args:
-        unroll: so many steps are compiled into one turn of the loop.
+    Options:
+        unroll: how many steps are compiled into one turn of the loop.
 
     Raises:
         ValueError: a cell with a `recurrent` of its own, such as `ResetBeforeGRU`.
@@ -110,10 +110,10 @@ def _forward(options: _Options, args: Any, lengths: Any, resets: Any, keep: bool
             after, h = select(valid, after, state), select(valid, h, jnp.zeros_like(h))
         return after, (h, (before, gx + gh if adds else gh) if keep else None)
 
-    end, seen = jax.lax.scan(
+    end, outputs = jax.lax.scan(
         body, start, (gxs, valid, resets), reverse=options.reverse, unroll=options.unroll
     )
-    return end, seen, gxs
+    return end, outputs, gxs
 
 
 def _sequence_bwd(options: _Options, residuals: Any, cotangents: Any) -> Any:
@@ -154,7 +154,7 @@ _sequence.defvjp(_sequence_fwd, _sequence_bwd)
 
 
 def _pulled(cell: Cell, gx: Array, gh: Array | None, before: AnyState, d_after: AnyState) -> Any:
-    """The gradients by gx, gh and the state before; None for gh's where gx is the sum of both."""
+    """Give the gradients by gx, gh and the state before; None for gh's where gx is their sum."""
     if gh is not None:
         return jax.vjp(cell.update, gx, gh, before)[1](d_after)
     dz, d_before = jax.vjp(lambda z, s: cell.update(z, jnp.zeros_like(z), s), gx, before)[1](
@@ -191,7 +191,7 @@ def _valid(xs: Array, lengths: Array | None) -> Array | None:
 
 
 def _cleaned(xs: Array, valid: Array | None) -> Array:
-    """Without what stands in the padding: a NaN would come back as 0 * NaN in a product."""
+    """Clear the padding of `xs`: a NaN in it would come back as 0 * NaN in a product."""
     return xs if valid is None else select(valid, xs, jnp.zeros_like(xs))
 
 
@@ -200,9 +200,9 @@ def _zeros(tree: Any) -> Any:
 
 
 def _deferred(a: Array, b: Array, dtype: Any) -> Array:
-    """Over all rows, of [T, *batch, M] and [T, *batch, N] one product [M, N].
+    """Multiply [T, *batch, M] and [T, *batch, N] over all rows at once, to [M, N].
 
-    Without a reshape to T * B rows, which would move a batch that is split over devices.
+    There is no reshape to T * B rows, which would move a batch that is split over devices.
     """
     rows = tuple(range(a.ndim - 1))
     out = accumulation_dtype(dtype)

@@ -1,4 +1,4 @@
-"""What an engine with a gradient of its own needs on a mesh of devices."""
+"""Runs an engine that has a gradient of its own on a mesh of devices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def each_its_part(
     """`run(params, xs, state, lengths, resets)`; on an Explicit mesh, every device its own rows.
 
     There the types say how the batch lies on the devices, and no rule says what a compiled call
-    does with them, nor how the sum over a split batch is to lie, which a weight gradient is.
+    does with them, nor how a weight gradient, a sum over a split batch, is to lie.
     """
     mesh = jax.typeof(xs).sharding.mesh
     explicit = {n for n, t in zip(mesh.axis_names, mesh.axis_types, strict=True) if t is EXPLICIT}

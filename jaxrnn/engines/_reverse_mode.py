@@ -1,4 +1,4 @@
-"""Marks for arrays of a function that has a reverse-mode gradient and nothing else.
+"""Marks the arrays of a function that has a reverse-mode gradient and nothing else.
 
 JAX's own message for a custom gradient under `jvp` cannot name a way out; these can.
 """
@@ -20,7 +20,7 @@ MESSAGE = (
 
 @contextlib.contextmanager
 def way_out_named() -> Iterator[None]:
-    """Around the traced function: `vmap` of `jvp` (jacfwd) fails there with JAX's own message."""
+    """Name the way out where `vmap` of `jvp` (jacfwd) fails with JAX's own message."""
     try:
         yield
     except TypeError as error:

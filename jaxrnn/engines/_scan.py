@@ -1,4 +1,4 @@
-"""The reference engine: plain `jax.lax.scan` over `step`, differentiated by JAX.
+"""Runs a cell by plain `jax.lax.scan` over `step`, differentiated by JAX: the reference engine.
 
 It is the oracle of every other engine. The input product stays inside the loop: hoisted out of
 it, XLA fuses the slice of the big array into the gate arithmetic, which then no longer runs in
@@ -36,7 +36,8 @@ def _scan(
 
     `unroll` steps are compiled into one turn of the loop: `scan.with_options(unroll=4)`.
 
-    Jitted here, so that a second eager call compiles nothing: `body` is a new function each time.
+    It is jitted here so that a second eager call compiles nothing: `body` is a new function each
+    time.
     """
 
     def body(state: AnyState, now: tuple[Array, Array, Array | None]) -> tuple[AnyState, Array]:

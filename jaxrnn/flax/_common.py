@@ -1,4 +1,4 @@
-"""Flax's conventions, once for NNX and Linen: carries, initialisers, the arguments of its `RNN`."""
+"""Follows Flax's conventions, for NNX and Linen: carries, initialisers, arguments of its `RNN`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from jaxrnn.engines._protocol import as_engine
 
 
 def to_state(cell: Cell, carry: Any) -> AnyState:
-    """The state in a carry: Flax's is the array `h`, or for an LSTM `(c, h)` in this order."""
+    """Read the state from a carry: Flax's is the array `h`, or `(c, h)` for an LSTM."""
     if isinstance(carry, cell.state):
         return carry
     if cell.state is LSTMState:
@@ -39,7 +39,7 @@ def zero_carry(cell: Cell, batch: tuple[int, ...], units: int, dtype: Any) -> An
 def drawn_carry(
     cell: Cell, carry_init: Any, key: Array, batch: tuple[int, ...], units: int, dtype: Any
 ) -> Any:
-    """A carry from a Flax initialiser, each field with a key of its own."""
+    """Draw a carry from a Flax initialiser, each field with a key of its own."""
     names = cell.state._fields
     keys = jax.random.split(key, len(names))
     shape, dtype = (*batch, units), accumulation_dtype(dtype)
@@ -49,7 +49,7 @@ def drawn_carry(
 def initializer(
     cell: Cell, name: str, custom: Callable[..., Any] | None, features: int, units: int
 ) -> Callable[[Array, Any], Any]:
-    """How the array `name` of `Params` is drawn: `(key, dtype) -> array`.
+    """Give the function that draws the array `name` of `Params`: `(key, dtype) -> array`.
 
     A Flax initialiser is called for each gate's block by itself, so that orthogonal blocks are
     orthogonal and fans are those of one gate.
@@ -88,7 +88,7 @@ def run(
     """Flax's `RNN.__call__`: outputs, or `(carry, outputs)`.
 
     In reverse and without `keep_order` outputs come as they were computed, last step first, with
-    the padding still behind them.
+    the padding still after them.
     """
     engine = choose(cell, params.wx.dtype) if engine is None else as_engine(engine)
     if unroll != 1 and "unroll" in dict(engine.options):
@@ -109,7 +109,7 @@ def run(
 
 
 def _flipped(hs: Array, lengths: Any, time_axis: int) -> Array:
-    """The valid steps the other way round; the padding stays where it is."""
+    """Turn the valid steps round; the padding stays where it is."""
     if lengths is None:
         return jnp.flip(hs, time_axis)
     others = [axis for axis in range(hs.ndim - 1) if axis != time_axis]

@@ -1,4 +1,4 @@
-"""Recurrent cells and `RNN` for Flax Linen, with its arguments and carries."""
+"""Gives Flax Linen recurrent cells and `RNN`, with its own arguments and carries."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -135,7 +135,7 @@ class RNN(nn.Module):
                 `carry_init`, when not given.
             init_key: the key for `carry_init`; `jax.random.key(0)` when not given.
             seq_lengths: valid steps of each sequence, integers [...]. The carry is that after the
-                last of them, and outputs behind it are zero.
+                last of them, and outputs past it are zero.
             return_carry: these four are the attributes where not given.
             time_major: whether time is the first axis.
             reverse: run from the last valid step to the first.

@@ -1,4 +1,4 @@
-"""Recurrent cells and `RNN` for Flax NNX, with its arguments and carries."""
+"""Gives Flax NNX recurrent cells and `RNN`, with its own arguments and carries."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -189,7 +189,7 @@ class RNN(nnx.Module):
             inputs: [..., T, D], or [T, ..., D] with `time_major`.
             initial_carry: h [..., H], or (c, h) for an LSTM; zeros when not given.
             seq_lengths: valid steps of each sequence, integers [...]. The carry is that after the
-                last of them, and outputs behind it are zero.
+                last of them, and outputs past it are zero.
             return_carry: these four are the constructor's where not given.
             time_major: whether time is the first axis.
             reverse: run from the last valid step to the first.

@@ -37,7 +37,7 @@ def lstm_step(params, state, x):
 
 
 def gru_step(params, state, x):
-    """Cho et al. (2014) with the reset gate behind the product (cuDNN): the state is (h,)."""
+    """Cho et al. (2014) with the reset gate after the product (cuDNN): the state is (h,)."""
     (h,) = state
     wx, wh, bx, bh = _gate(params, 0, len(h))
     reset = sigmoid(x @ wx + bx + h @ wh + bh)

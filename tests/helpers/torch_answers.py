@@ -51,16 +51,16 @@ def suffixes(case):
 def weights(case, dtype="float64"):
     """A state_dict of random arrays; the same on every machine."""
     rng = np.random.default_rng(CASES.index(case))
-    columns, size, found = GATES[case.cell] * case.units, INPUTS, {}
+    columns, size, state_dict = GATES[case.cell] * case.units, INPUTS, {}
     for layer in suffixes(case):
         for suffix in layer:
             shapes = {"weight_ih": (columns, size), "weight_hh": (columns, case.units)}
             if case.bias:
                 shapes |= {"bias_ih": (columns,), "bias_hh": (columns,)}
             for name, shape in shapes.items():
-                found[f"{name}_{suffix}"] = rng.normal(0, 0.5, shape).astype(dtype)
+                state_dict[f"{name}_{suffix}"] = rng.normal(0, 0.5, shape).astype(dtype)
         size = len(layer) * case.units
-    return found
+    return state_dict
 
 
 def inputs(dtype="float64"):

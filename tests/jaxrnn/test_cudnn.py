@@ -21,7 +21,7 @@ LENGTHS = np.array([7, 0, 1, 6, 3, 7])
 
 @pytest.fixture
 def reference(monkeypatch):
-    """`jax.experimental.rnn.lstm_ref`, with nothing promised about what stands behind a length."""
+    """`jax.experimental.rnn.lstm_ref`, with nothing promised about what stands past a length."""
 
     def lstm(x, h_0, c_0, weights, seq_lengths, *sizes):
         input_size, hidden_size, layers, _, bidirectional = sizes
@@ -30,8 +30,8 @@ def reference(monkeypatch):
             input_size, hidden_size, layers, bidirectional
         )
         y, h, c = rnn.lstm_ref(x, h_0, c_0, *parts, seq_lengths, *sizes)
-        behind = jnp.arange(x.shape[1]) >= seq_lengths[:, None]
-        return jnp.where(behind[..., None], jnp.nan, y), h, c
+        past = jnp.arange(x.shape[1]) >= seq_lengths[:, None]
+        return jnp.where(past[..., None], jnp.nan, y), h, c
 
     monkeypatch.setattr(module.rnn, "lstm", lstm)
     monkeypatch.setattr(module, "why_not", lambda: "")
@@ -49,13 +49,13 @@ def weighted(engine, lengths, reverse, batch=(6,), time_major=False):
         xs = jnp.moveaxis(xs, -2, 0)
 
     def loss(params, xs, start):
-        found = jaxrnn.unroll(
+        actual = jaxrnn.unroll(
             jaxrnn.LSTM, params, xs, start, lengths=lengths, reverse=reverse, engine=engine,
             time_major=time_major,
         )  # fmt: skip
         rng = np.random.default_rng(0)
-        total = sum(jnp.sum(rng.normal(size=a.shape) * a) for a in jax.tree.leaves(found))
-        return total, found
+        total = sum(jnp.sum(rng.normal(size=a.shape) * a) for a in jax.tree.leaves(actual))
+        return total, actual
 
     return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(params, xs, start)
 
@@ -75,10 +75,10 @@ def test_equals_the_scan(lengths, reverse, batch, time_major):
 def test_one_sequence_and_no_steps():
     params, xs = random_params(jaxrnn.LSTM), random_xs(batch=())
     options = {"lengths": np.int32(4), "reverse": True}
-    found, expected = (
+    actual, expected = (
         jaxrnn.unroll(jaxrnn.LSTM, params, xs, **options, engine=engine) for engine in (cudnn, scan)
     )
-    assert_close(found, expected)
+    assert_close(actual, expected)
     start = random_state(jaxrnn.LSTM)
     end, hs = jaxrnn.unroll(jaxrnn.LSTM, params, jnp.zeros((6, 0, 5)), start, engine=cudnn)
     jax.tree.map(np.testing.assert_array_equal, end, start)
@@ -88,10 +88,10 @@ def test_one_sequence_and_no_steps():
 @pytest.mark.usefixtures("reference")
 def test_integer_inputs_are_cast():
     params, xs = random_params(jaxrnn.LSTM), jnp.arange(6 * 7 * 5).reshape(6, 7, 5) % 3
-    found, expected = (
+    actual, expected = (
         jaxrnn.unroll(jaxrnn.LSTM, params, xs, engine=engine) for engine in (cudnn, scan)
     )
-    assert_close(found, expected)
+    assert_close(actual, expected)
 
 
 def test_weights_lie_as_cudnn_reads_them():

@@ -43,17 +43,17 @@ def perturbed_loss(name, params, xs, start, resets, reverse, at, field, by):
 
 
 def finite_differences(name, params, xs, start, lengths, resets, reverse, epsilon=1e-6):
-    """d loss / d state_t [field][B, T, H] by central differences, zeros behind the lengths."""
+    """d loss / d state_t [field][B, T, H] by central differences, zeros past the lengths."""
     batch, steps, units = *xs.shape[:2], params.wh.shape[0]
-    found = np.zeros((len(start), batch, steps, units))
+    result = np.zeros((len(start), batch, steps, units))
     for field, b in np.ndindex(len(start), batch):
         n = steps if lengths is None else lengths[b]
         row = (params, xs[b, :n], [f[b] for f in start], None if resets is None else resets[b])
         for t, unit in np.ndindex(n, units):
             by = epsilon * np.eye(units)[unit]
             ends = [perturbed_loss(name, *row, reverse, t, field, s * by) for s in (1, -1)]
-            found[field, b, t, unit] = (ends[0] - ends[1]) / (2 * epsilon)
-    return found
+            result[field, b, t, unit] = (ends[0] - ends[1]) / (2 * epsilon)
+    return result
 
 
 def sines(engine, cell, params, xs, start=None, **how):
@@ -89,16 +89,16 @@ def test_oracle(cell, lengths, resets, reverse):
 @every_cell
 def test_probing_does_not_change_the_loss(cell):
     """What the probed engine computes is what the engine computes."""
-    params, xs, found = random_params(cell), random_xs(), []
+    params, xs, result = random_params(cell), random_xs(), []
 
     def loss(engine):
         value = sines(engine, cell, params, xs, lengths=LENGTHS)
-        jax.debug.callback(found.append, value)
+        jax.debug.callback(result.append, value)
         return value
 
     diagnose.state_gradients(loss)
     jax.effects_barrier()
-    assert_close(found, [sines(None, cell, params, xs, lengths=LENGTHS)])
+    assert_close(result, [sines(None, cell, params, xs, lengths=LENGTHS)])
 
 
 @every_cell
@@ -155,8 +155,8 @@ def test_a_stack_gives_its_layers_in_order(cell):
         _, hs = jaxrnn.unroll_stack(cell, stack, xs, lengths=LENGTHS, engine=engine)
         return jnp.sum(jnp.sin(hs))
 
-    found = diagnose.state_gradients(loss)
-    assert [state.h.shape for state in found] == [(6, 7, 4)] * 2 + [(6, 7, 3)] * 2
+    result = diagnose.state_gradients(loss)
+    assert [state.h.shape for state in result] == [(6, 7, 4)] * 2 + [(6, 7, 3)] * 2
 
     # The top layer alone, fed with the outputs of the one below; then the last direction only.
     _, middle = jaxrnn.unroll_stack(cell, stack[:1], xs, lengths=LENGTHS)
@@ -167,8 +167,8 @@ def test_a_stack_gives_its_layers_in_order(cell):
                                   reverse=reverse, engine=engine)  # fmt: skip
             return jnp.sum(jnp.sin(hs))
 
-        assert_close(found[number], diagnose.state_gradients(one)[0])
-    assert not np.allclose(found[0].h, found[1].h)
+        assert_close(result[number], diagnose.state_gradients(one)[0])
+    assert not np.allclose(result[0].h, result[1].h)
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.9, 1.0, 1.1, 2.0])
@@ -247,7 +247,7 @@ def test_gates_are_those_of_the_papers(cell, lengths, reverse, given):
     params, xs, start = random_params(cell), random_xs(), random_state(cell)
     if not given:
         start = jax.tree.map(jnp.zeros_like, start)
-    found = diagnose.gates(
+    result = diagnose.gates(
         cell, params, xs, start if given else None, lengths=lengths, reverse=reverse
     )
     params, xs, start = in_float64((params, xs, start))
@@ -256,10 +256,10 @@ def test_gates_are_those_of_the_papers(cell, lengths, reverse, given):
         state = tuple(field[b] for field in start)
         for t in reversed(range(n)) if reverse else range(n):
             expected = oracle_gates(cell.name, params, state, xs[b, t])
-            assert found.keys() == expected.keys()
-            assert_close({k: v[b, t] for k, v in found.items()}, expected)
+            assert result.keys() == expected.keys()
+            assert_close({k: v[b, t] for k, v in result.items()}, expected)
             state, _ = run_alone(cell.name, params, xs[b, t : t + 1], state)
-        for gate in found.values():
+        for gate in result.values():
             assert np.isnan(gate[b, n:]).all()
 
 
@@ -268,16 +268,16 @@ def test_saturation_counts_each_end_over_valid_steps(cell):
     """Shares by counting, with ragged lengths and junk in the padding."""
     params = jax.tree.map(lambda a: 4 * a, random_params(cell))
     xs = jnp.where(np.arange(7)[None, :, None] < LENGTHS[:, None, None], random_xs(), jnp.nan)
-    found = diagnose.saturation(cell, params, xs, lengths=LENGTHS)
+    result = diagnose.saturation(cell, params, xs, lengths=LENGTHS)
     activations = diagnose.gates(cell, params, xs, lengths=LENGTHS)
     for name, gate in activations.items():
         values = np.concatenate([np.ravel(gate[b, :n]) for b, n in enumerate(LENGTHS)])
         bottom = -1 if name in "hgn" else 0
         low, high = np.mean(values < bottom + 0.05), np.mean(values > 0.95)
-        assert_close(found[name], diagnose.Saturation(low, high))
+        assert_close(result[name], diagnose.Saturation(low, high))
         assert 0.05 < low < 0.95, "the case must have something to count"
     wider = diagnose.saturation(cell, params, xs, lengths=LENGTHS, margin=0.2)
-    assert all(wider[k].low + wider[k].high > v.low + v.high for k, v in found.items())
+    assert all(wider[k].low + wider[k].high > v.low + v.high for k, v in result.items())
 
 
 def test_gates_without_names_are_refused():

@@ -21,9 +21,9 @@ def test_it_prints_what_it_says(name):
     module = importlib.import_module(name.partition(":")[0])
     test = doctest.DocTestParser().get_doctest(EXAMPLES[name], dict(vars(module)), name, None, 0)
     assert test.examples
-    said = []
-    doctest.DocTestRunner().run(test, out=said.append)
-    assert not said, "".join(said)
+    report = []
+    doctest.DocTestRunner().run(test, out=report.append)
+    assert not report, "".join(report)
 
 
 def test_the_examples_are_found():

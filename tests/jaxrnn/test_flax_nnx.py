@@ -183,14 +183,14 @@ def test_a_cell_of_ones_own():
 
 
 def test_another_engine_is_an_argument():
-    seen = []
+    directions = []
 
     def spy(*args, **options):
-        seen.append(options["reverse"])
+        directions.append(options["reverse"])
         return jaxrnn.engines.scan(*args, **options)
 
     rnn.RNN(make(jaxrnn.GRU), engine=spy, reverse=True)(random_xs())
-    assert seen == [True]
+    assert directions == [True]
 
 
 def test_flaxs_cells_are_refused():

@@ -30,7 +30,7 @@ directions = pytest.mark.parametrize(
 
 
 def valid(hs, lengths, time_major=False):
-    """Outputs with zeros behind each sequence's length, where Flax leaves what it computed."""
+    """Outputs with zeros past each sequence's length, where Flax leaves what it computed."""
     hs = np.asarray(hs)
     if lengths is None:
         return hs

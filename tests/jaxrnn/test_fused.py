@@ -37,10 +37,10 @@ def weighted(cell, engine, dtype="float32", inputs=None, **options):
     xs = random_xs() if inputs is None else inputs
 
     def loss(params, xs, start):
-        found = jaxrnn.unroll(cell, params, xs, start, engine=engine, **options)
+        result = jaxrnn.unroll(cell, params, xs, start, engine=engine, **options)
         rng = np.random.default_rng(0)
         return sum(
-            jnp.sum(rng.normal(size=a.shape).astype(a.dtype) * a) for a in jax.tree.leaves(found)
+            jnp.sum(rng.normal(size=a.shape).astype(a.dtype) * a) for a in jax.tree.leaves(result)
         )
 
     return jax.value_and_grad(loss, (0, 2) if inputs is not None else (0, 1, 2))(params, xs, start)
@@ -63,8 +63,8 @@ def test_a_probed_cell(cell):
         state, hs = jaxrnn.unroll(cell, params, xs, lengths=LENGTHS, engine=engine)
         return jnp.sum(jnp.sin(hs)) + jnp.sum(state.h)
 
-    found = diagnose.state_gradients(loss, engine=fused)
-    assert_close(found, diagnose.state_gradients(loss), 1e-5)
+    result = diagnose.state_gradients(loss, engine=fused)
+    assert_close(result, diagnose.state_gradients(loss), 1e-5)
 
 
 def programs(of):
@@ -130,9 +130,9 @@ def test_bfloat16_gradients_are_summed_in_float32(cell):
     exact = gradient(jax.tree.map(lambda a: a.astype("float32"), weights), scan)
 
     def errors(engine):
-        found = gradient(weights, engine)
+        result = gradient(weights, engine)
         return {
-            name: np.linalg.norm(getattr(found, name) - wanted) / np.linalg.norm(wanted)
+            name: np.linalg.norm(getattr(result, name) - wanted) / np.linalg.norm(wanted)
             for name, wanted in exact._asdict().items()
             if wanted is not None
         }

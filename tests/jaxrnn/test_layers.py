@@ -84,7 +84,7 @@ def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectiona
     lengths, batch = np.array([7, 0, 3, 3, 7, 3]), (2, 3)
     params, xs = random_stack(cell, bidirectional), random_xs()
     resets = np.random.default_rng(4).random((6, 7)) < 0.4
-    resets[2:4, 3] = True  # just behind two of the lengths
+    resets[2:4, 3] = True  # just past two of the lengths
     junk = np.array([np.nan, np.inf, -np.inf, 1e30, np.nan, 0], "float32")[:, None, None]
     padded = jnp.where(np.arange(7)[None, :, None] < lengths[:, None, None], xs, junk)
     states = tuple(
@@ -145,10 +145,10 @@ def test_states_go_in_as_they_come_out(cell, engine):
 @pytest.mark.parametrize("time_major", [False, True])
 def test_dropout_is_one_mask_a_sequence_between_layers(cell, engine, time_major):
     """The upper layer sees h * mask / (1 - rate), the mask the same at every step of a sequence."""
-    seen = []
+    inputs = []
 
     def spy(cell, params, xs, state, **options):
-        seen.append(xs)
+        inputs.append(xs)
         return engine(cell, params, xs, state, **options)
 
     params = jaxrnn.init_stack(jax.random.key(0), cell, 5, 64, num_layers=3)
@@ -156,15 +156,15 @@ def test_dropout_is_one_mask_a_sequence_between_layers(cell, engine, time_major)
     xs = jnp.moveaxis(xs, 1, 0) if time_major else xs
     run = functools.partial(jaxrnn.unroll_stack, cell, params, xs, time_major=time_major)
     run(dropout=0.25, key=jax.random.key(1), engine=spy)
-    np.testing.assert_array_equal(seen[0], xs if time_major else jnp.moveaxis(xs, 1, 0))
-    _, below = jaxrnn.unroll(cell, params[0][0], seen[0], time_major=True, engine=engine)
-    mask = np.asarray(seen[1]) != 0
+    np.testing.assert_array_equal(inputs[0], xs if time_major else jnp.moveaxis(xs, 1, 0))
+    _, below = jaxrnn.unroll(cell, params[0][0], inputs[0], time_major=True, engine=engine)
+    mask = np.asarray(inputs[1]) != 0
     assert (mask == mask[:1]).all(), "the mask changes over time"
     assert not (mask[0, 0] == mask[0, 1]).all(), "two sequences share a mask"
     # 512 draws: five standard deviations of the kept share are 0.1.
     assert abs(mask[0].mean() - 0.75) < 0.1
-    assert_close(seen[1], np.asarray(below) * mask / 0.75)
-    masks = [np.asarray(s)[0] != 0 for s in seen[1:]]
+    assert_close(inputs[1], np.asarray(below) * mask / 0.75)
+    masks = [np.asarray(s)[0] != 0 for s in inputs[1:]]
     assert not (masks[0] == masks[1]).all(), "two layers share a mask"
 
 

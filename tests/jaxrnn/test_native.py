@@ -265,7 +265,7 @@ def test_it_is_chosen_on_a_cpu():
 
 @pytest.fixture
 def reload(monkeypatch):
-    """Loads the library anew in here, and once more behind it."""
+    """Loads the library anew in here, and once more after it."""
     library.load.cache_clear()
     yield monkeypatch
     monkeypatch.undo()

@@ -143,7 +143,7 @@ def test_nan_in_the_padding(front, side, cell):
     [
         pytest.param("keras", marks=pytest.mark.xfail(
             strict=True, raises=AssertionError,
-            reason="steps behind the mask are computed, and 0 * NaN is NaN in the gradient",
+            reason="steps past the mask are computed, and 0 * NaN is NaN in the gradient",
         )),
         "jaxrnn",
     ],

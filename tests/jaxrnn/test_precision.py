@@ -30,8 +30,8 @@ def test_dtypes_of_inputs_weights_and_states(cell, engine, weights, inputs):
         xs = xs.astype(inputs)
         state = random_state(cell, dtype=weights)
         for start in (None, state, jaxrnn.initial_state(cell, params, (6,))):
-            found = jaxrnn.unroll(cell, params, xs, start, lengths=np.full(6, 5), engine=engine)
-            assert dtypes(found) == {wide}
+            result = jaxrnn.unroll(cell, params, xs, start, lengths=np.full(6, 5), engine=engine)
+            assert dtypes(result) == {wide}
         first = jaxrnn.initial_state(cell, params, (6,))
         assert dtypes(jaxrnn.step(cell, params, first, xs[:, 0])) == {wide}
         gradient = jax.grad(

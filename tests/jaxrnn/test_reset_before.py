@@ -89,8 +89,8 @@ def test_the_two_places_of_the_gate_are_two_cells():
     params, xs = random_params(ResetBeforeGRU), random_xs()
     run = functools.partial(jaxrnn.unroll, xs=xs)
     bh = jnp.zeros(12)
-    behind = run(jaxrnn.GRU, params._replace(bh=bh))[1]
-    assert float(jnp.abs(run(ResetBeforeGRU, params)[1] - behind).max()) > 0.01
+    after = run(jaxrnn.GRU, params._replace(bh=bh))[1]
+    assert float(jnp.abs(run(ResetBeforeGRU, params)[1] - after).max()) > 0.01
     params = params._replace(bx=params.bx.at[:4].set(50.0))
     open_ = run(jaxrnn.GRU, params._replace(bh=bh))
     assert_close(run(ResetBeforeGRU, params), open_)

@@ -26,8 +26,8 @@ def make_loss(cell, engine):
 
     def loss(params, xs, lengths, resets):
         run = functools.partial(jaxrnn.unroll, cell, params, xs, lengths=lengths, engine=engine)
-        found = run(), run(resets=resets, reverse=True)
-        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(found))
+        results = run(), run(resets=resets, reverse=True)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(results))
 
     return loss
 

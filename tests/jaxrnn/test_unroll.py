@@ -98,18 +98,20 @@ def test_split(cell, engine, cut):
 def test_streaming(cell, engine, chunks):
     """A stream served as it comes, single steps by `step`, is `unroll` at any chunking."""
     params, xs = random_params(cell), random_xs()
-    serve, state, at, seen = jax.jit(jaxrnn.step, static_argnums=0), None, 0, []
+    serve, state, at, pieces = jax.jit(jaxrnn.step, static_argnums=0), None, 0, []
     for size in chunks:
         piece = xs[:, at : at + size]
         if size == 1:
             state = jaxrnn.initial_state(cell, params, (6,)) if state is None else state
             state, h = serve(cell, params, state, piece[:, 0])
-            seen.append(h[:, None])
+            pieces.append(h[:, None])
         else:
             state, hs = jaxrnn.unroll(cell, params, piece, state, engine=engine)
-            seen.append(hs)
+            pieces.append(hs)
         at += size
-    assert_close((state, jnp.concatenate(seen, 1)), jaxrnn.unroll(cell, params, xs, engine=engine))
+    assert_close(
+        (state, jnp.concatenate(pieces, 1)), jaxrnn.unroll(cell, params, xs, engine=engine)
+    )
 
 
 @every_row

@@ -1,4 +1,4 @@
-"""The native engine: `engine` calls the compiled `kernels`, which `library` finds and loads."""
+"""Holds the native engine: `engine` calls the compiled `kernels`, which `library` loads."""
 
 from jaxrnn.engines._native.engine import native
 

@@ -1,4 +1,4 @@
-"""The native engine: kernels in C++ for CPUs, the whole sequence in one call.
+"""Runs the whole sequence in one call of kernels in C++ for CPUs: the native engine.
 
 The forward pass runs each part of the batch through all its steps while its state is in a core's
 cache. The backward pass computes the gates anew from the outputs (writing and reading them would
@@ -83,9 +83,9 @@ def _native(
 
     Options:
         vectors: "portable", "avx2", "avx512", or the widest that the processor has.
-        threads: at most so many of the runtime's threads; all of them when 0.
-        keep_gates: write the gates for the backward pass, or compute them anew there; what is
-            faster at the size when not given. Kept, they take four times the memory of the
+        threads: use at most this many of the runtime's threads; all of them when 0.
+        keep_gates: keep the gates for the backward pass, or compute them anew there; when not
+            given, whichever is faster at the size. Kept, they take four times the memory of the
             outputs (SimpleRNN keeps none).
 
     Raises:
@@ -122,7 +122,7 @@ def _jitted(
     for n in batch:
         size *= n
     lead = (size, steps) if options.batch_major else (steps, size)
-    # What is absent is passed as an empty array: a call has always the same arguments.
+    # What is absent is passed as an empty array, so that a call always has the same arguments.
     args = (
         xs.astype(dtype).reshape(*lead, xs.shape[-1]),
         state.h.reshape(size, units),
@@ -178,9 +178,9 @@ def _forward(options: _Options, args: Any, lengths: Any, resets: Any, keep: bool
 
 
 def _gates_shape(options: _Options, xs: Any, h: Any) -> tuple[int, int, int]:
-    """Of the gates that are kept for the backward pass; empty when it computes them anew.
+    """Give the shape of the gates kept for the backward pass; empty when it computes them anew.
 
-    A row's gates cost D + H products each to compute, and the same to write whatever D and H are.
+    To compute, a row's gates cost D + H products each; to write, the same whatever D and H are.
     Large arrays cost more: every page of them is new in every call.
     """
     if options.cell is SimpleRNN:
@@ -202,8 +202,8 @@ def _call(name: str, results: Any, options: _Options, operands: Any) -> Any:
 
 
 def _like(array: Any, shape: tuple[int, ...], varying: Any) -> jax.ShapeDtypeStruct:
-    """A result of `array`'s dtype that varies over the mesh as `varying` does."""
-    of = jax.typeof(varying)
-    mesh = of.sharding.mesh
+    """Describe a result of `array`'s dtype that varies over the mesh as `varying` does."""
+    kind = jax.typeof(varying)
+    mesh = kind.sharding.mesh
     sharding = None if mesh.empty else NamedSharding(mesh, PartitionSpec(*[None] * len(shape)))
-    return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding, manual_axis_type=of.mat)
+    return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding, manual_axis_type=kind.mat)

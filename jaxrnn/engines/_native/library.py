@@ -1,4 +1,4 @@
-"""The compiled kernels: found beside this file, loaded once, made known to XLA."""
+"""Finds the compiled kernels beside this file, loads them once and makes them known to XLA."""
 
 import ctypes
 import functools
@@ -13,7 +13,7 @@ TARGETS = ("jaxrnn_forward", "jaxrnn_backward")
 
 @functools.cache
 def load() -> ctypes.CDLL | str:
-    """The library, or why there is none."""
+    """Load the library, or tell why there is none."""
     spec = importlib.util.find_spec("jaxrnn.engines._native._kernels")
     if spec is None or spec.origin is None:
         return (
@@ -22,12 +22,12 @@ def load() -> ctypes.CDLL | str:
         )
     try:
         library = ctypes.CDLL(spec.origin)
-        wanted, found = library.jaxrnn_interface(), interface()
-        if wanted > found:
+        needed, present = library.jaxrnn_interface(), interface()
+        if needed > present:
             # XLA would refuse this too, but only when it starts, and then not start at all.
             return (
-                f"its kernels were compiled for version {wanted} of XLA's interface and jax "
-                f"{jax.__version__} has {found}; upgrade jax, or install jaxrnn again with "
+                f"its kernels were compiled for version {needed} of XLA's interface and jax "
+                f"{jax.__version__} has {present}; upgrade jax, or install jaxrnn again with "
                 "pip install --no-build-isolation"
             )
         for name in TARGETS:
@@ -49,7 +49,7 @@ def interface() -> int:
 
 
 def why_not() -> str:
-    """Why the kernels cannot be used here; empty when they can."""
+    """Tell why the kernels cannot be used here; empty when they can."""
     library = load()
     return library if isinstance(library, str) else ""
 

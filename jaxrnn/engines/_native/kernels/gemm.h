@@ -1,6 +1,6 @@
 // Products of small row blocks with packed weights.
 //
-// The weights are cut into panels of a few vectors' columns; a panel's rows lie one behind the
+// The weights are cut into panels of a few vectors' columns; a panel's rows lie one after the
 // other. A kernel keeps a block of kRows x panel sums in registers for as long as it can. Every
 // number of the result is summed in an order that does not depend on the block it fell into, so
 // that a row's result does not depend on its neighbours.
