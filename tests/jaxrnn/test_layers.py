@@ -92,7 +92,6 @@ def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectiona
         for n, layer in enumerate(params)
     )
 
-    @jax.jit
     def outputs(params, xs, states, lengths, resets):
         return jaxrnn.unroll_stack(
             cell, params, xs, states, lengths=lengths, resets=resets, engine=engine
@@ -101,14 +100,15 @@ def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectiona
     def loss(*args):
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(outputs(*args)))
 
-    gradients = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+    @jax.jit
+    def both(*args):
+        return outputs(*args), jax.grad(loss, argnums=(0, 1, 2))(*args)
 
     def shaped(tree):
         return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), tree)
 
     args = params, *shaped((padded, states, lengths, resets))
-    ends, hs = outputs(*args)
-    by_params, by_xs, by_states = gradients(*args)
+    (ends, hs), (by_params, by_xs, by_states) = both(*args)
     ends, hs, by_xs, by_states = jax.tree.map(
         lambda leaf: leaf.reshape(6, *leaf.shape[len(batch) :]), (ends, hs, by_xs, by_states)
     )
@@ -117,12 +117,11 @@ def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectiona
         row = slice(b, b + 1)
         alone = params, xs[row, :n], jax.tree.map(lambda a, row=row: a[row], states), None
         alone = *alone, resets[row, :n]
-        end, h = outputs(*alone)
+        (end, h), (own, own_xs, own_states) = both(*alone)
         at = jax.tree.map(lambda a, row=row: a[row], ends)
         assert_close(at, end)
         assert_close(hs[row, :n], h)
         np.testing.assert_array_equal(hs[b, n:], 0)
-        own, own_xs, own_states = gradients(*alone)
         total = jax.tree.map(jnp.add, total, own)
         # Through two layers and 7 steps, gradients of size 10: some roundings of 1e-6.
         assert_close(by_xs[row, :n], own_xs, 2e-5)

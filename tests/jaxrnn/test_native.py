@@ -54,7 +54,7 @@ def weighted(cell, engine, sizes, dtype, ragged, reverse):
         total = sum(jnp.sum(w * a) for w, a in zip(weights, outputs, strict=False))
         return total, outputs
 
-    return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(params, xs, start)
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(params, xs, start)
 
 
 def test_the_kernels_are_there_where_a_compiler_is():

@@ -169,10 +169,14 @@ def test_dropout_between_layers_is_that_of_the_whole_batch(time_major, bidirecti
     xs = random_xs(batch=(16,))
     xs, split = (jnp.moveaxis(xs, 1, 0), PartitionSpec(None, "data")) if time_major else (xs, SPLIT)
     run = functools.partial(jaxrnn.unroll_stack, jaxrnn.GRU, dropout=0.4, time_major=time_major)
-    on_eight = jax.shard_map(
-        lambda params, xs, key: run(params, xs, key=key, axis_name="data")[1],
-        mesh=parallel.mesh(8), in_specs=(WHOLE, split, WHOLE), out_specs=split,
-    )  # fmt: skip
+    on_eight = jax.jit(
+        jax.shard_map(
+            lambda params, xs, key: run(params, xs, key=key, axis_name="data")[1],
+            mesh=parallel.mesh(8),
+            in_specs=(WHOLE, split, WHOLE),
+            out_specs=split,
+        )
+    )
     key = jax.random.key(7)
     assert_close(on_eight(params, xs, key), run(params, xs, key=key)[1])
 

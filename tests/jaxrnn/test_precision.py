@@ -1,5 +1,7 @@
 """What runs in which precision: products in the weights' dtype, gates and states in float32."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,14 +31,21 @@ def test_dtypes_of_inputs_weights_and_states(cell, engine, weights, inputs):
         params, xs = random_params(cell, dtype=weights), random_xs(dtype="float32")
         xs = xs.astype(inputs)
         state = random_state(cell, dtype=weights)
-        for start in (None, state, jaxrnn.initial_state(cell, params, (6,))):
-            result = jaxrnn.unroll(cell, params, xs, start, lengths=np.full(6, 5), engine=engine)
-            assert dtypes(result) == {wide}
         first = jaxrnn.initial_state(cell, params, (6,))
-        assert dtypes(jaxrnn.step(cell, params, first, xs[:, 0])) == {wide}
-        gradient = jax.grad(
-            lambda params: jnp.sum(jaxrnn.unroll(cell, params, xs, engine=engine)[1])
-        )(params)
+
+        @jax.jit
+        def answers(params, xs, starts):
+            run = functools.partial(jaxrnn.unroll, cell, params, xs, engine=engine)
+            return (
+                [run(start, lengths=np.full(6, 5)) for start in starts],
+                jaxrnn.step(cell, params, first, xs[:, 0]),
+                jax.grad(lambda params: jnp.sum(run.func(cell, params, xs, engine=engine)[1]))(
+                    params
+                ),
+            )
+
+        *states, gradient = answers(params, xs, (None, state, first))
+        assert dtypes(states) == {wide}
         assert dtypes(gradient) == {weights}
 
 

@@ -60,7 +60,7 @@ def vmap_over_batch(loss):
     def one(params, *row):
         return loss(params, *[leaf[None] for leaf in row])
 
-    each = jax.vmap(jax.value_and_grad(one), in_axes=(None, 0, 0, 0))
+    each = jax.jit(jax.vmap(jax.value_and_grad(one), in_axes=(None, 0, 0, 0)))
     return lambda *args: summed(each(*args))
 
 
@@ -72,7 +72,7 @@ def vmap_over_parameters(loss):
         each = jax.vmap(jax.value_and_grad(loss), in_axes=(0, None, None, None))
         return jax.tree.map(lambda leaf: leaf[1], each(ensemble, *rest))
 
-    return run
+    return jax.jit(run)
 
 
 def scan_over_steps(loss):
@@ -86,21 +86,20 @@ def scan_over_steps(loss):
         zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
         return jax.lax.scan(body, zeros, steps)[0]
 
-    return run
+    return jax.jit(run)
 
 
 def jvp(loss):
     """The gradient put together from one derivative in each direction, a bias's only."""
 
     def run(params, *rest):
-        value, gradient = jax.value_and_grad(loss)(params, *rest)
+        value, gradient = jax.jit(jax.value_and_grad(loss))(params, *rest)
 
         def of_bias(bx):
             return loss(params._replace(bx=bx), *rest)
 
-        columns = [
-            jax.jvp(of_bias, (params.bx,), (direction,)) for direction in jnp.eye(len(params.bx))
-        ]
+        along = jax.jit(lambda direction: jax.jvp(of_bias, (params.bx,), (direction,)))
+        columns = [along(direction) for direction in jnp.eye(len(params.bx))]
         for primal, _ in columns:
             assert_close(primal, value, 1e-5)
         return value, gradient._replace(bx=jnp.stack([tangent for _, tangent in columns]))
@@ -126,7 +125,7 @@ def shard_map(loss, check_vma):
         lambda *args: jax.lax.psum(loss(*args), "data"), mesh=parallel.mesh(2),
         in_specs=(WHOLE, SPLIT, SPLIT, SPLIT), out_specs=WHOLE, check_vma=check_vma,
     )  # fmt: skip
-    return jax.value_and_grad(total)
+    return jax.jit(jax.value_and_grad(total))
 
 
 def on_mesh(loss, axis_type):
@@ -171,7 +170,7 @@ TRANSFORMS = {
     "vmap-batch": vmap_over_batch,
     "vmap-parameters": vmap_over_parameters,
     "scan": scan_over_steps,
-    "checkpoint": lambda loss: jax.value_and_grad(jax.checkpoint(loss)),
+    "checkpoint": lambda loss: jax.jit(jax.value_and_grad(jax.checkpoint(loss))),
     "pmap": pmap,
     "shard_map": functools.partial(shard_map, check_vma=True),
     "shard_map-unchecked": functools.partial(shard_map, check_vma=False),
@@ -231,7 +230,7 @@ def test_hessian_vector_product(cell, engine, mode, record_property):
                     )
                 )
 
-            return jax.grad(slope)(params)
+            return jax.jit(jax.grad(slope))(params)
 
         def moved(by):
             return gradient(jax.tree.map(lambda p, v: p + by * v, params, along))
