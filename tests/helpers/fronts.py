@@ -2,7 +2,7 @@
 
 `FRONTS[name](cell, **options)` gives `Front(ours, theirs, params)`: two functions with the
 arguments of Flax's `RNN.__call__`, and the weights of both as `jaxrnn.Params`. `dtype` is the
-cells' argument, all other options are `RNN`'s.
+cells' argument, `engine` that of our `RNN`, and all other options are those of either `RNN`.
 """
 
 import functools
@@ -34,13 +34,13 @@ def weights_for(cell, seed=0):
     return params if params.bh is None else params._replace(bh=jnp.zeros_like(params.bh))
 
 
-def nnx_modules(cell, seed=0, dtype=None, **options):
+def nnx_modules(cell, seed=0, dtype=None, engine=None, **options):
     params, name = weights_for(cell, seed), CLASSES[cell.name]
     theirs = getattr(nnx, name)(INPUTS, UNITS, dtype=dtype, rngs=nnx.Rngs(0))
     nnx.update(theirs, convert.to_nnx(cell, params))
     ours = getattr(our_nnx, name)(INPUTS, UNITS, dtype=dtype, rngs=nnx.Rngs(0))
     ours.set_params(params)
-    return our_nnx.RNN(ours, **options), nnx.RNN(theirs, **options), params
+    return our_nnx.RNN(ours, engine=engine, **options), nnx.RNN(theirs, **options), params
 
 
 def nnx_front(cell, dtype=None, **options):
@@ -76,9 +76,9 @@ def as_variables(params):
     return {name: a for name, a in params._asdict().items() if a is not None}
 
 
-def linen_modules(cell, dtype=None, **options):
+def linen_modules(cell, dtype=None, engine=None, **options):
     name = CLASSES[cell.name]
-    ours = our_linen.RNN(getattr(our_linen, name)(UNITS, dtype=dtype), **options)
+    ours = our_linen.RNN(getattr(our_linen, name)(UNITS, dtype=dtype), engine=engine, **options)
     return ours, nn.RNN(getattr(nn, name)(UNITS, dtype=dtype), **options)
 
 

@@ -9,6 +9,7 @@ from oracles import run_batch
 from tables import assert_close, every_cell, in_float64, random_state, random_xs
 
 import jaxrnn
+from jaxrnn.engines import choose, scan
 
 every_front = pytest.mark.parametrize("front", FRONTS)
 LENGTHS = np.array([7, 2, 1, 6, 3, 7])  # none is 0: there Flax gives a wrong carry
@@ -142,10 +143,14 @@ def test_bidirectional_merges_by_a_function_and_takes_two_carries(front):
 @every_front
 @every_cell
 def test_unroll_compiles_several_steps_into_one_and_changes_nothing(front, cell):
+    """The scan does; the engine that is chosen without being asked for stays chosen."""
     xs = random_xs()
-    run = FRONTS[front](cell, unroll=3).ours
-    assert_close(run(xs, seq_lengths=LENGTHS), FRONTS[front](cell).ours(xs, seq_lengths=LENGTHS))
-    assert "unroll=3" in str(jax.make_jaxpr(run)(xs))
+    expected = FRONTS[front](cell).ours(xs, seq_lengths=LENGTHS)
+    for engine in (None, scan):
+        run = FRONTS[front](cell, unroll=3, engine=engine).ours
+        assert_close(run(xs, seq_lengths=LENGTHS), expected)
+        used = choose(cell, "float32") if engine is None else engine
+        assert ("unroll=3" in str(jax.make_jaxpr(run)(xs))) == ("unroll" in dict(used.options))
 
 
 @every_front
