@@ -77,6 +77,16 @@ def test_embedding_dropout_is_one_mask_for_all_words_of_a_text():
     assert not (dropped[0] == dropped[1]).all()
 
 
+def test_a_text_loses_the_same_features_of_every_word():
+    model, inputs = classifier(dropout=0.5), []
+    recurrent = model.recurrent
+    model.recurrent = lambda xs, *rest: (inputs.append(xs), recurrent(xs, *rest))[1]
+    model(ids(shape=(4, 50)), LENGTHS, jax.random.key(0))
+    lost = np.asarray(inputs[0]) == 0
+    assert (lost == lost[:, :1]).all()
+    assert 0 < lost.mean() < 1
+
+
 def test_word_dropout_drops_whole_words():
     """With a mean of outputs that copy their input, a dropped word is missing as a whole."""
     model = classifier(word_dropout=0.5, dropout=0.0)
