@@ -1,5 +1,6 @@
 """How every test runs: eight simulated devices, annotations executed."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -44,6 +45,31 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if not is_worker and compiled.is_dir() and len(os.listdir(compiled)) > 9000:
         shutil.rmtree(compiled)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of each table marked `pairs`, keep rows in which every pair of values occurs.
+
+    The others are slow: by hand the table runs as a whole. Most faults need two values to meet
+    (a cell and an engine, an engine and a transform), hardly any three.
+    """
+    tables: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("pairs"):
+            tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for rows in tables.values():
+        pairs = {row: set(itertools.combinations(_values(row), 2)) for row in rows}
+        missing = set().union(*pairs.values())
+        while missing:
+            best = max(pairs, key=lambda row: len(pairs[row] & missing))
+            missing -= pairs.pop(best)
+        for row in pairs:
+            row.add_marker(pytest.mark.slow)
+
+
+def _values(row: pytest.Item) -> list[tuple[str, str]]:
+    return sorted((name, repr(value)) for name, value in row.callspec.params.items())  # type: ignore
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def loss_and_answers(run, lengths):
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
 
 
+@pytest.mark.pairs
 @every_peer
 @every_dtype
 def test_parity(make, cell, options, dtype):

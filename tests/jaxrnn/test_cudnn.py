@@ -60,6 +60,7 @@ def weighted(engine, lengths, reverse, batch=(6,), time_major=False):
     return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(params, xs, start)
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("batch", [(6,), (2, 3)])

@@ -61,6 +61,7 @@ def sines(engine, cell, params, xs, start=None, **how):
     return sum(jnp.sum(jnp.sin(a)) for a in (*state, hs))
 
 
+@pytest.mark.pairs
 @every_cell
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [None, np.array([5, 0, 3])], ids=["full", "ragged"])

@@ -62,6 +62,7 @@ def test_a_stack_is_its_layers_one_by_one(cell, engine, bidirectional, lengths):
     assert_close(actual, oracle(cell, params, xs, lengths))
 
 
+@pytest.mark.pairs
 @every_row_once
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_packed_sequences_are_each_alone(cell, engine, bidirectional):
@@ -76,6 +77,7 @@ def test_packed_sequences_are_each_alone(cell, engine, bidirectional):
     assert_close(packed, oracle(cell, params, xs, resets=resets)[1])
 
 
+@pytest.mark.pairs
 @every_row_once
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_ragged_packed_stack_is_each_sequence_alone(cell, engine, bidirectional):

@@ -62,6 +62,7 @@ def test_the_kernels_are_there_where_a_compiler_is():
         assert jaxrnn.engines.available()["native"] == ""
 
 
+@pytest.mark.pairs
 @compiled
 @every_cell
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)

@@ -88,6 +88,7 @@ WAYS = {
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 
 
+@pytest.mark.pairs
 @every_row_once
 @every_way
 def test_the_gradient_mean_is_that_of_one_device(cell, engine, way):
@@ -162,6 +163,7 @@ def test_masks_are_those_of_the_whole_batch_bit_for_bit(way, devices):
     np.testing.assert_array_equal(way(run, devices)(key, jnp.zeros((16, 5))), expected)
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("time_major", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_dropout_between_layers_is_that_of_the_whole_batch(time_major, bidirectional):

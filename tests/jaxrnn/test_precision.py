@@ -17,6 +17,7 @@ def dtypes(tree):
     return {str(leaf.dtype) for leaf in jax.tree.leaves(tree)}
 
 
+@pytest.mark.pairs
 @every_row_once
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("inputs", ["float32", "bfloat16", "float64", "int32"])

@@ -198,6 +198,7 @@ def deviation(actual, expected):
     return max(float(np.max(abs(a - b) / np.maximum(abs(b), 1))) for a, b in pairs)
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize(("cell", "engine", "transform"), ROWS.values(), ids=ROWS.keys())
 def test_transform(cell, engine, transform, record_property):
     args = arguments(jaxrnn.CELLS[cell])
@@ -207,6 +208,7 @@ def test_transform(cell, engine, transform, record_property):
     assert_close(actual, reference(cell), 1e-5)
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("cell", jaxrnn.CELLS)
 @pytest.mark.parametrize("engine", ["scan", "fused"])
 @pytest.mark.parametrize("mode", ["forward-over-reverse", "reverse-over-reverse"])

@@ -114,6 +114,7 @@ def test_streaming(cell, engine, chunks):
     )
 
 
+@pytest.mark.pairs
 @every_row
 @pytest.mark.parametrize("resets", [None, RESETS], ids=["", "resets"])
 @pytest.mark.parametrize("reverse", [False, True])
@@ -158,6 +159,7 @@ def test_padding(cell, engine, reverse, resets):
         np.testing.assert_array_equal(hs[b, n:], 0)
 
 
+@pytest.mark.pairs
 @every_row
 @pytest.mark.parametrize("resets", [None, RESETS], ids=["", "resets"])
 def test_mirror(cell, engine, resets):
@@ -174,6 +176,7 @@ def test_mirror(cell, engine, resets):
         assert_close(hs[b, :n], h[::-1])
 
 
+@pytest.mark.pairs
 @every_row
 @options
 def test_gradient(cell, engine, lengths, resets, reverse):
