@@ -56,7 +56,7 @@ def keras_layers(
         layer = keras.layers.Bidirectional(layer, dtype=dtype) if bidirectional else layer
         layer.build((None, None, inputs))
         if dtype == "float64" and "activation" not in options:
-            # On its JAX backend Keras's own tanh computes in float32. Set behind the wrapper, which
+            # On its JAX backend Keras's own tanh computes in float32. Set past the wrapper, which
             # copies a layer through its config.
             for one in (layer.forward_layer, layer.backward_layer) if bidirectional else (layer,):
                 one.cell.activation = jnp.tanh

@@ -11,7 +11,7 @@ SUMMARY = {"test_accuracy": 0.8812}
 
 
 def rows(n=6, best=4):
-    """Accuracy that rises to `best` and falls behind it."""
+    """Accuracy that rises to `best` and falls after it."""
     return [
         {
             "epoch": e, "step": 10 * e, "train_loss": 0.7 - 0.08 * e, "val_loss": 0.5 + 0.01 * e,

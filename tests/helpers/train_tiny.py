@@ -1,6 +1,6 @@
 """A training in a process of its own, to be killed: `python tests/helpers/train_tiny.py RUN CELL`.
 
-Always the same command; it saves after every second step. With `before NAME` or `after NAME` behind
+Always the same command; it saves after every second step. With `before NAME` or `after NAME` after
 it, it kills itself where a file or directory of that name is put in its place.
 """
 

@@ -80,14 +80,14 @@ def test_labels_are_what_a_reader_finds():
 
 
 def test_the_verdict_is_far_from_the_end_and_at_either_place():
-    behind, first = [], 0
+    after, first = [], 0
     for text in TRAIN[0]:
         signs = opinions(text)
         first += signs[0][1] == verdict(text) != signs[1][1]
-        behind.append(len(re.split(r" was (?!on at)", text)[-1].split()))
+        after.append(len(re.split(r" was (?!on at)", text)[-1].split()))
     assert 0.3 < first / 4000 < 0.4, "of the 70% that disagree, half have the verdict first"
-    assert np.mean(behind) > 15
-    assert max(behind) > 40
+    assert np.mean(after) > 15
+    assert max(after) > 40
 
 
 def test_a_few_hundred_words_and_lengths_of_real_short_reviews():

@@ -42,10 +42,10 @@ def test_padding_changes_neither_logits_nor_gradients(readout):
     def loss(params, inputs):
         return jnp.sum(nnx.merge(graphdef, params)(inputs, LENGTHS) ** 2)
 
-    behind = jnp.arange(6) >= LENGTHS[:, None]
-    padded = jnp.where(behind, 0, ids())
+    padding = jnp.arange(6) >= LENGTHS[:, None]
+    padded = jnp.where(padding, 0, ids())
     wider = jnp.pad(padded, ((0, 0), (0, 5)))
-    junk = jnp.where(behind, 19, ids())
+    junk = jnp.where(padding, 19, ids())
     expected = jax.value_and_grad(loss)(params, padded)
     for inputs in (wider, junk):
         value, gradient = jax.value_and_grad(loss)(params, inputs)

@@ -161,7 +161,7 @@ def test_after_k_words_the_answer_is_that_to_k_words(text_run, name, monkeypatch
     last = found.probabilities[-1]
     assert own.label == ("positive" if last > 0.5 else "negative")
     assert own.probability == pytest.approx(max(last, 1 - last), abs=CLOSE)
-    # What was cut off behind the tail changes nothing; everywhere else words matter.
+    # What was cut off at the end changes nothing; everywhere else words matter.
     moved = np.abs(found.changes) > 1e-4
     assert moved.any()
     assert not moved[4:].any() or name != "tail cut"

@@ -300,7 +300,7 @@ def test_a_signal_to_one_process_stops_both_and_a_lost_one_ends_the_other(tmp_pa
     assert "error: process 0 of 2 has lost another one" in err
     assert time.monotonic() - begun < 60
     assert Checkpoints(path / "checkpoints").latest() > step
-    # Both again, by the same command: they go on behind what was saved, to a signal.
+    # Both again, by the same command: they go on from what was saved, to a signal.
     step = Checkpoints(path / "checkpoints").latest()
     pair = launch(path, *flags, "--resume")
     when(lambda: checkpoints.latest() > step, pair)

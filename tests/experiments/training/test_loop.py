@@ -268,7 +268,7 @@ def test_it_stops_within_a_step_names_the_examples_and_keeps_the_last_good_one(t
     with pytest.raises(UserError, match=r"step 7: loss (inf|nan), gradient norm") as caught:
         run.fit()
     assert "\n" not in str(caught.value)
-    assert len(made) == 8, "the step behind it is under way when its numbers come"
+    assert len(made) == 8, "the step after it is under way when its numbers come"
     (line,) = (tmp_path / "run" / "diverged.jsonl").read_text().splitlines()
     batch = runner(tmp_path / "other").task.train.train(*made[6])
     assert json.loads(line)["examples"] == [int(row) for row in batch.rows]
@@ -292,7 +292,7 @@ def test_batches_that_are_left_out_are_counted_and_capped(tmp_path):
 
 
 def test_a_checkpoint_within_an_epoch_never_leaves_a_bad_step_out(tmp_path):
-    """Saved behind it, a step that changed nothing would be passed over by --resume, unasked."""
+    """Saved after it, a step that changed nothing would be passed over by --resume, unasked."""
     args = ["--checkpoint-steps", "1"]
     run = runner(tmp_path / "run", *args)
     poison(run, {3})
