@@ -87,12 +87,17 @@ def faults(every: list[Mutant]) -> list[str]:
             )
         if mutant.old == mutant.new:
             lines.append(f"{mutant.area}: {mutant.name}: `new` is `old`")
-        files = [word for word in shlex.split(mutant.tests) if word.startswith("tests/")]
-        lines += [
-            f"{mutant.area}: {mutant.name}: there is no {file}"
-            for file in files or ["file of tests"]
-            if not (ROOT / file.partition("::")[0]).is_file()
+        arguments = shlex.split(mutant.tests)
+        files = [ROOT / word for word in arguments if word.startswith("tests/")]
+        tests = [
+            test
+            for file in files
+            if file.is_file()
+            for test in re.findall(r"def (test_\w+)", file.read_text())
         ]
+        words = re.findall(r"\w+", arguments[-1]) if "-k" in arguments else ["test_"]
+        if not any(word in test for word in words for test in tests):
+            lines.append(f"{mutant.area}: {mutant.name}: there is no test for {mutant.tests}")
     return lines
 
 
