@@ -81,6 +81,12 @@ def test_an_epoch_is_a_permutation(batcher: Batches, seed: int, epoch: int) -> N
     assert {batch.examples.inputs.shape[1] for batch in batches} <= set(batcher.source.boundaries)
 
 
+def test_a_last_batch_that_is_not_full_is_trained_on():
+    batcher = batches_of(corpus_of([3, 1, 4, 1, 5]), None, 2, 6)
+    assert batcher.steps_per_epoch == 3
+    assert seen([batcher.train(0, 0, step) for step in range(3)]) == [0, 1, 2, 3, 4]
+
+
 @settings(max_examples=30, deadline=None)
 @given(batchers(), st.integers(0, 2**64 - 1), st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]))
 def test_every_process_has_its_rows_and_all_have_all(batcher, seed, epoch, processes) -> None:
