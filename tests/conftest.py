@@ -82,15 +82,6 @@ def strict_dtypes():
         yield
 
 
-@pytest.fixture
-def optimized():
-    """All of XLA's optimizations: with few, products in 16 bits are computed in 32."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    usual = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
-    jax.config.update("jax_disable_most_optimizations", usual)
-
-
 @pytest.fixture(scope="session")
 def data_dir() -> str:
     """A TFDS data directory with the real reviews; only to be read."""

@@ -115,7 +115,6 @@ def test_what_is_kept(cell, forwards, backwards):
 
 
 @every_cell
-@pytest.mark.usefixtures("optimized")
 def test_bfloat16_gradients_are_summed_in_float32(cell):
     """Over 200 steps: nearer to float32's on the same numbers than those of the scan."""
     weights = jaxrnn.init(jax.random.key(0), cell, 32, 64, dtype="bfloat16")

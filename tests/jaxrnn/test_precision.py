@@ -67,7 +67,6 @@ def test_states_keep_their_dtype_through_a_scan_of_steps(cell):
 
 
 @every_cell
-@pytest.mark.usefixtures("optimized")
 def test_bfloat16_products_stay_close_over_200_steps(cell):
     """Against float32 products of the same (rounded) numbers: only the recurrent h is rounded more.
 
