@@ -260,7 +260,7 @@ def _hold(directory: Path) -> Iterator[None]:
     """Keep every other process from running in `directory` while the block runs.
 
     The operating system holds the lock (`filelock`: flock on Unix, msvcrt on Windows), so that a
-    killed run leaves none behind; who holds it stands in a file beside it.
+    killed run leaves no lock; who holds it stands in a file beside it.
 
     Raises:
         UserError: somebody holds it, or nothing can be written there.
