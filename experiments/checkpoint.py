@@ -11,6 +11,8 @@ import tyro
 
 from experiments.config.cli import UserError, parse, run
 from experiments.runs.checkpoint import verify
+from experiments.runs.directory import RunDir
+from experiments.runs.results import check_together
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ def main(args: list[str] | None = None) -> int:
         raise UserError(f"no checkpoint in {settings.run}; give the directory of a run")
     for step, _, text in verdicts:
         print(f"{step:>8}  {text}")
+    if (settings.run / "config.json").exists():  # else it is the checkpoints alone
+        check_together(RunDir(settings.run))
     return 0 if all(verdict.good for verdict in verdicts) else 1
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.config.cli import UserError
 from experiments.plots.style import RING, RUST, SKY, by_epoch, figure, heading, save
-from experiments.runs.directory import RunDir, best_row
+from experiments.runs.directory import RunDir
+from experiments.runs.results import best_row, check_together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ def draw(run_dir: str | Path) -> Path:
     rows, config = directory.rows(), directory.config()
     if not rows:
         raise UserError(f"{directory.path} has no metrics.jsonl with a row yet; train an epoch")
+    check_together(directory)
     picture = directory.path / "curves.png"
     save(curves(rows, title=title(config, directory.summary(), rows)), picture)
     return picture

@@ -18,7 +18,7 @@ from experiments.config.cli import UserError, parse, path, run
 from experiments.plots.style import heading, save
 from experiments.plots.tables import markdown
 from experiments.report import memory_page, page
-from experiments.runs.directory import Loaded, best_row, load
+from experiments.runs.results import Loaded, best_row, load
 from experiments.storage.files import write_text
 
 

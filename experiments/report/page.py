@@ -18,7 +18,8 @@ from experiments.config.settings import flatten
 from experiments.plots.style import heading, save
 from experiments.plots.tables import conditions, markdown
 from experiments.report import memory_page
-from experiments.runs.directory import FREE, Loaded, best_row
+from experiments.runs.directory import FREE
+from experiments.runs.results import Loaded, best_row
 from experiments.storage.files import write_text
 
 # Where data lie and what a run is called are no part of what it is.

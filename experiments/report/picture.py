@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.plots import style
-from experiments.runs.directory import Loaded, best_row
+from experiments.runs.results import Loaded, best_row
 
 # Colour, dash and marker change with every run.
 DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"

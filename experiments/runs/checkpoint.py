@@ -95,7 +95,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             raise UserError(
                 f"cannot save step {step} in {self.directory} ({verified_arrays.line(error)}); "
-                "earlier steps are still there"
+                + ("earlier steps are still there" if self.steps() else "there is no earlier one")
             ) from error
         self._retain()
 
@@ -220,6 +220,14 @@ def verify(directory: Path) -> list[Verdict]:
         verdicts.append(Verdict(step.path.name, True, text))
     aside = [Verdict(path.name, False, "damaged, set aside") for path in _aside(directory)]
     return verdicts + aside
+
+
+def newest_meta(directory: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Where the newest step with a good manifest is, and its `meta`; no array is read."""
+    for step in _found(directory):
+        with contextlib.suppress(DamagedError):
+            return step.path, _record(step).meta
+    return None
 
 
 def _entries(directory: Path) -> list[Path]:

@@ -11,21 +11,16 @@ A command that makes results in minutes, without checkpoints, has `config.json` 
 in an `OutDir`. Each file is there completely or not at all (`storage.files`).
 """
 
-import dataclasses
-import datetime
 import json
-import math
 import os
-import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from experiments.config.cli import UserError
+from experiments.runs.lock import HOLDER, LOCK, DirectoryLock
 from experiments.storage.files import read_json, write_text
 
 ROW = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
@@ -33,7 +28,6 @@ GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
 # What tensorstore (under orbax-checkpoint 0.12) takes for something else, or not at all.
 ODD = re.compile(r"[\[\\\ud800-\udfff]|(?<=/)gs:(?=/|$)")
 VOCABULARY = "vocabulary.txt"  # of a text's run
-LOCK, HOLDER = ".lock", ".lock-holder"
 CONFIG = {"task": str, "title": str, "dataset": str, "settings": dict, "versions": dict,
           "data": dict, "devices": list}  # fmt: skip
 
@@ -50,34 +44,6 @@ FREE = {
     "max_skipped",
 }
 FREE |= {"devices", "pmap", "coordinator", "processes", "process_id"}  # but for rounding
-
-
-def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The epoch with the highest validation accuracy; of equal ones the first. NaN is none."""
-    return max(rows, key=lambda row: -math.inf if math.isnan(v := row["val_accuracy"]) else v)
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """One run's files, as `load` read them."""
-
-    name: str
-    config: dict[str, Any]
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any] | None
-
-
-def load(directory: str | Path) -> Loaded:
-    """Read one run.
-
-    Raises:
-        UserError: it is no run, a file of it is damaged, or no epoch is finished yet.
-    """
-    found = RunDir(directory)
-    config, rows = found.config(), found.rows()
-    if not rows:
-        raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
-    return Loaded(found.path.name, config, rows, found.summary(("parameters", "test_accuracy")))
 
 
 class RunDir:
@@ -98,15 +64,11 @@ class RunDir:
 
     def check(self, *, resume: bool) -> None:
         """Raise `UserError` where a run here would overwrite something or has nothing to resume."""
-        # An empty directory is somebody's intention, a missing one may be a mistake in its name.
-        if resume and not self.holds_run() and not self.is_fresh():
-            if self.checkpoints.exists():
-                raise UserError(
-                    f"--resume: {self.path} has checkpoints and no config.json; put it back from a "
-                    "copy, for it says what they are of"
-                )
+        # A job script has --resume in its command from the first time on.
+        if resume and not self.holds_run() and self.checkpoints.exists():
             raise UserError(
-                f"--resume: {self.path} holds no run; leave --resume out to start one there"
+                f"--resume: {self.path} has checkpoints and no config.json; put it back from a "
+                "copy, for it says what they are of"
             )
         if not resume and self.holds_run():
             raise UserError(
@@ -119,19 +81,19 @@ class RunDir:
                 f"--run-dir {self.path} has {odd[0]!r} in its whole name, and Orbax writes no "
                 "checkpoint there; name another directory"
             )
-        if not resume and self.path.is_dir() and not self.is_fresh():
+        if not self.holds_run() and self.path.is_dir() and not self.is_fresh():
             raise UserError(
                 f"--run-dir {self.path} holds other files; name an empty or a new directory"
             )
 
     @contextmanager
-    def locked(self, *, resume: bool) -> Iterator[None]:
+    def locked(self, *, resume: bool) -> Iterator[DirectoryLock]:
         """Make the directory if need be, and keep it for this process; `UserError` as `check`."""
         _make("--run-dir", self.path)
-        with _hold(self.path):
+        with DirectoryLock(self.path) as lock:
             # Once more: another run may have come and gone since the first look.
             self.check(resume=resume)
-            yield
+            yield lock
 
     def check_untrained(self) -> None:
         """Raise `UserError` where there are rows, and hence were checkpoints."""
@@ -153,6 +115,13 @@ class RunDir:
             if name in found and not isinstance(found[name], kind):
                 raise UserError(f"{self.path}/config.json is damaged: {name} is no {kind.__name__}")
         return found
+
+    def has_config(self, config: Mapping[str, Any]) -> bool:
+        """Whether `config.json` is there and holds this."""
+        try:
+            return read_json(self.path / "config.json") == json.loads(json.dumps(config))
+        except UserError:
+            return False
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replace `metrics.jsonl` by these rows, and `gradients.jsonl` by what else they hold."""
@@ -187,6 +156,10 @@ class RunDir:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace `summary.json`."""
         write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def forget_summary(self) -> None:
+        """Delete the result, because the run goes on."""
+        (self.path / "summary.json").unlink(missing_ok=True)
 
     def summary(self, numbers: Sequence[str] = ("test_accuracy",)) -> dict[str, Any] | None:
         """The result with at least these numbers, or None while there is none."""
@@ -253,44 +226,6 @@ def _make(flag: str, path: Path) -> None:
 
 def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-@contextmanager
-def _hold(directory: Path) -> Iterator[None]:
-    """Keep every other process from running in `directory` while the block runs.
-
-    The operating system holds the lock (`filelock`: flock on Unix, msvcrt on Windows), so that a
-    killed run leaves no lock; who holds it stands in a file beside it.
-
-    Raises:
-        UserError: somebody holds it, or nothing can be written there.
-    """
-    lock, holder = FileLock(directory / LOCK), directory / HOLDER
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"--run-dir {directory} is in use by {_who(holder)}; wait for it or stop it, "
-            "or name another directory"
-        ) from None
-    except OSError as error:
-        raise UserError(f"--run-dir {directory} cannot be locked ({error.strerror})") from None
-    try:
-        now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
-        holder.write_text(f"process {os.getpid()} on {platform.node()} since {now}")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        # Before the release: who has opened it sees that it has lost its name, and tries anew.
-        (directory / LOCK).unlink(missing_ok=True)
-        lock.release()
-
-
-def _who(holder: Path) -> str:
-    try:
-        return holder.read_text() or "another process"
-    except OSError:
-        return "another process"
 
 
 def _is_number(value: object) -> bool:

@@ -10,8 +10,8 @@ from experiments.data.text import Vocabulary
 from experiments.models.build import shapes
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import VOCABULARY, RunDir
-from experiments.runs.provenance import check_sealed
 from experiments.runs.restore import settings_of
+from experiments.runs.seal import check_sealed
 
 
 class Trained(NamedTuple):

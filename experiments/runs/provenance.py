@@ -1,19 +1,15 @@
-"""Tell which run this is: what is computed, from what data, and by what.
-
-The files of a run can be edited, exchanged with another run's or put back from an old copy, each
-whole in itself. So settings and digests of the data stand in every checkpoint, under its seal, and
-in `config.json`; where the two differ, nothing is trained and nothing is answered.
-"""
+"""Tell which run this is: what is computed, from what data, and by what."""
 
 import hashlib
+import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 
 import jaxrnn
 from experiments.config.cli import UserError, flag
+from experiments.config.settings import ADDED_LATER
 from experiments.runs.directory import FREE
 from experiments.runs.environment import machine, versions
 
@@ -29,6 +25,7 @@ def describe(
 ) -> dict[str, Any]:
     """What `config.json` holds: these, and all else that decides what is computed."""
     return {
+        "id": uuid.uuid4().hex,  # two runs of the same settings are two runs
         "task": task,
         "title": title,
         "dataset": dataset,
@@ -42,12 +39,6 @@ def describe(
     }
 
 
-def fixed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config that decides what is computed, for the seal of a checkpoint."""
-    settings = {name: value for name, value in config["settings"].items() if name not in FREE}
-    return {"dataset": config["dataset"], "data": config["data"], "settings": settings}
-
-
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Raise `UserError` unless a resumed run's settings and data are those it began with.
 
@@ -55,22 +46,30 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         A line for each version, machine and device that is another than before: they change the
         last digits of sums, and nothing of data, keys and order.
     """
+    faults = []
     if before.get("dataset") != now["dataset"]:
-        raise UserError(
-            f"--resume: this run was trained on {before.get('dataset')}, "
-            f"and the data is {now['dataset']} now"
+        faults.append(
+            f"this run was trained on {before.get('dataset')}, and the data is {now['dataset']} now"
         )
+    was = before.get("settings", {})
     for name, new in now["settings"].items():
-        old = before.get("settings", {}).get(name)
-        if name not in FREE and old != new:
-            raise UserError(f"--resume: {flag(name)} is {new}, but this run was started with {old}")
-    for name, new in now["data"].items():
+        old = was.get(name, new if name in ADDED_LATER and not new else None)
+        if name not in FREE and old != new and not (name == "epochs" and _may_grow(was, old, new)):
+            faults.append(f"{flag(name)} is {new}, but this run was started with {old}")
+            if name == "epochs":
+                faults.append(
+                    f"its learning rate follows a schedule ({was.get('schedule')}) that ends there:"
+                    " begin a new run from its weights with --init-from"
+                )
+    for name, new in now["data"].items() if not faults else ():
         old = before.get("data", {}).get(name, new)  # older runs did not write it down
         if old != new:
-            raise UserError(
-                f"--resume: the {name} data is not what this run was started with (SHA-256 "
-                f"{str(old)[:12]}, now {new[:12]}); give the same --data-dir, or begin another run"
+            faults.append(
+                f"the {name} data is not what this run was started with (SHA-256 {str(old)[:12]}, "
+                f"now {new[:12]}); give the same --data-dir, or begin another run"
             )
+    if faults:
+        raise UserError(f"--resume: {'; '.join(faults)}")
     then = {**before.get("versions", {}), "devices": before.get("devices")}
     today = {**now["versions"], "devices": now["devices"]}
     for name in ("machine", "engines"):
@@ -91,32 +90,14 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def check_sealed(meta: Mapping[str, Any], known: Mapping[str, Any], where: Path) -> None:
-    """Raise `UserError` where the `fixed` in a checkpoint's `meta` contradicts what is known.
+def has_more_epochs(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run is to be trained on for longer than it was begun with."""
+    return bool(now["settings"]["epochs"] > before["settings"].get("epochs", 0))
 
-    Only what both name is compared: older checkpoints lack it, and who asks may not have the data.
-    """
-    if not isinstance(meta.get("rows"), list):
-        raise UserError(f"{where} is no checkpoint of a training; give the run's own checkpoints")
-    sealed = meta.get("run")
-    if not isinstance(sealed, Mapping):
-        return
-    for part in ("settings", "data"):
-        was, now = sealed.get(part), known.get(part)
-        if not isinstance(was, Mapping) or not isinstance(now, Mapping):
-            continue
-        for name in was.keys() & now.keys() - FREE:
-            if was[name] != now[name]:
-                what = flag(name) if part == "settings" else f"the {name} data"
-                raise UserError(
-                    f"{where} was saved with {what} {was[name]}, and the run has {now[name]}: "
-                    "one of them is of another run, or was edited; put back what belongs together"
-                )
-    was, now = sealed.get("dataset"), known.get("dataset", sealed.get("dataset"))
-    if was != now:
-        raise UserError(
-            f"{where} was trained on {was}, and the run is on {now}; put the right back"
-        )
+
+def _may_grow(settings: Mapping[str, Any], old: Any, new: int) -> bool:
+    """Whether more epochs change nothing of those that were trained: no schedule ends with them."""
+    return settings.get("schedule") == "constant" and isinstance(old, int) and new > old
 
 
 def _random() -> str:

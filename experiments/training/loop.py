@@ -21,8 +21,9 @@ from experiments.models import summary
 from experiments.plots import curves
 from experiments.runs import provenance
 from experiments.runs.checkpoint import Checkpoints
-from experiments.runs.directory import RunDir, best_row
+from experiments.runs.directory import RunDir
 from experiments.runs.load import best_params
+from experiments.runs.results import best_row
 from experiments.training.devices import ONE_DEVICE, Placement
 from experiments.training.nonfinite import Seen, Watch
 from experiments.training.processes import Shared
@@ -125,6 +126,9 @@ class Runner:
         resumed, finished = self.store.open(held, self.task.save, resume=self.run.resume)
         if finished is not None:
             self.screen.say(f"This run is finished already: {self.directory.path}")
+            picture = self.directory.path / "curves.png"
+            if self.processes.leader and self.directory.rows() and not picture.exists():
+                curves.draw(self.directory.path)
             return finished
         state, seconds = self.steps.init(self.params), 0.0
         if resumed:
@@ -234,7 +238,7 @@ class Runner:
             "seconds": round(sum(row["seconds"] for row in self.rows), 3),
         }
         if self.processes.leader:
-            self.directory.write_summary(result)
+            self.store.finish(result)
             curves.draw(self.directory.path)
         return result
 

@@ -1,13 +1,23 @@
-"""Keep a training on disk, so that it can go on: open its run, save it, read it back."""
+"""Keep a training on disk, so that it can go on: open its run, save it, read it back.
+
+A training takes hours, and its directory is somebody's: it may be deleted, moved, or given to
+another run meanwhile. So each save looks first whether the directory is still this run's. One that
+is gone is made anew from what is in memory; one that holds another run is left alone, and this run
+ends with its state saved next to it.
+"""
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments.config.cli import UserError
 from experiments.runs import provenance
-from experiments.runs.checkpoint import Checkpoints
+from experiments.runs.checkpoint import Checkpoints, newest_meta
 from experiments.runs.directory import RunDir
+from experiments.runs.lock import DirectoryLock
+from experiments.runs.seal import check_sealed, fixed
 from experiments.training.processes import Processes, Shared
 from experiments.training.step import TrainState
 
@@ -18,8 +28,10 @@ class Store:
     """A run's directory and checkpoints; the first process writes, and all read the same.
 
     Attributes:
-        config: what `config.json` holds.
+        config: what `config.json` holds; of a run that goes on, as that began.
     """
+
+    lock: DirectoryLock
 
     def __init__(
         self,
@@ -30,7 +42,7 @@ class Store:
     ):
         self.directory, self.processes, self.config, self.say = directory, processes, config, say
         self.checkpoints = Checkpoints(directory.checkpoints)
-        self.identity = provenance.fixed(config)
+        self.identity = fixed(config)
 
     def open(
         self, held: contextlib.ExitStack, save: Callable[[Path], None], *, resume: bool
@@ -53,18 +65,31 @@ class Store:
     def _open(
         self, held: contextlib.ExitStack, save: Callable[[Path], None], resume: bool
     ) -> tuple[bool, dict[str, Any] | None]:
-        held.enter_context(self.directory.locked(resume=resume))
-        resumed = self.directory.holds_run()
-        if resumed:
-            for line in provenance.check_same(self.directory.config(), self.config):
-                self.say(line)
-            finished = self.directory.summary(("best_epoch", "best_val_accuracy", "test_accuracy"))
-            if finished is not None:
-                return True, finished
+        self.lock = held.enter_context(self.directory.locked(resume=resume))
+        self._save_task = save
+        if not self.directory.holds_run():
+            self._create(self.directory)
+            return False, None
+        before = self.directory.config()
+        for line in provenance.check_same(before, self.config):
+            self.say(line)
+        finished = self.directory.summary(("best_epoch", "best_val_accuracy", "test_accuracy"))
+        if provenance.has_more_epochs(before, self.config):
+            self.config = before | {"settings": self.config["settings"]}
+            self.directory.forget_summary()
+            finished = None
         else:
-            self.directory.create(self.config)
-        save(self.directory.path)
-        return resumed, None
+            self.config = before
+        if finished is None:
+            self._create(self.directory)
+        elif not self.directory.rows() and (newest := newest_meta(self.directory.checkpoints)):
+            self.directory.write_rows(newest[1]["rows"])  # deleted, and in the checkpoint, too
+        return True, finished
+
+    def _create(self, directory: RunDir) -> None:
+        if not directory.has_config(self.config):
+            directory.create(self.config)
+        self._save_task(directory.path)
 
     def restore(self, fresh: TrainState) -> tuple[TrainState, Rows, float]:
         """The newest good checkpoint, its rows and the seconds of its epoch; else `fresh`."""
@@ -86,7 +111,7 @@ class Store:
             self.directory.check_untrained()
             return None
         step, arrays, meta = newest
-        provenance.check_sealed(meta, self.identity, self.checkpoints.directory / str(step))
+        check_sealed(meta, self.identity, self.checkpoints.directory / str(step))
         return Shared((step, meta), arrays)
 
     def save(
@@ -96,5 +121,52 @@ class Store:
         step = int(state.step)
         meta = {"rows": rows, "seconds": seconds, "run": self.identity}
         if self.processes.leader:
-            self.checkpoints.save(step, state._asdict(), meta, score=score)
+            arrays = state._asdict()
+            if not self._has_place(rows):
+                kept = self._elsewhere(rows)
+                Checkpoints(kept.checkpoints).save(step, arrays, meta, score=score)
+                raise UserError(
+                    f"{self.directory.path} holds another run, begun while this one trained; this "
+                    f"one stops at step {step:,} and is saved: go on with --resume {kept.path}"
+                )
+            self.checkpoints.save(step, arrays, meta, score=score)
         return step
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the result, unless the directory is no longer this run's."""
+        if not self.lock.holds():
+            raise UserError(
+                f"{self.directory.path} was deleted or moved after the last epoch; the result is "
+                f"{summary}; where the run lies now, its command with --resume writes it"
+            )
+        self.directory.write_summary(summary)
+
+    def _has_place(self, rows: Rows) -> bool:
+        """Whether the directory is this run's, which is made anew if it is gone."""
+        path = self.directory.path
+        unchanged = self.directory.has_config(self.config)
+        if self.lock.holds():
+            if not unchanged:
+                self.say(f"{path}/config.json was deleted or changed; it is written again")
+                self._create(self.directory)
+            return True
+        if self.directory.holds_run() and not unchanged:
+            return False
+        self.say(
+            f"{path} was deleted or moved while this run trained; it is made anew, without the "
+            "checkpoints there were"
+        )
+        path.mkdir(parents=True, exist_ok=True)
+        self.lock.acquire_again()
+        self._create(self.directory)
+        self.directory.write_rows(rows)
+        return True
+
+    def _elsewhere(self, rows: Rows) -> RunDir:
+        """A new directory next to the run's, which is another's now, with all but checkpoints."""
+        path = self.directory.path
+        names = (path.with_name(f"{path.name}-kept{n or ''}") for n in itertools.count())
+        kept = RunDir(next(name for name in names if not name.exists()))
+        self._create(kept)
+        kept.write_rows(rows)
+        return kept

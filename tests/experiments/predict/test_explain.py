@@ -23,7 +23,7 @@ from experiments.predict import __main__ as predict
 from experiments.predict import explain, image, plots
 from experiments.predict import text as predict_text
 from experiments.predict.explain import MINUS, Rows, Words
-from experiments.runs import provenance
+from experiments.runs import provenance, seal
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import VOCABULARY, RunDir
 from experiments.runs.load import load
@@ -52,7 +52,7 @@ def finished(task, settings, path) -> str:
     run.create(config)
     task.save(run.path)
     params = nnx.split(task.model)[1]
-    meta = {"rows": [], "run": provenance.fixed(config)}
+    meta = {"rows": [], "run": seal.fixed(config)}
     Checkpoints(run.checkpoints).save(1, {"params": params}, meta, score=0.5)
     return str(path)
 

@@ -14,7 +14,7 @@ from experiments.config.mnist import Settings as MnistSettings
 from experiments.config.settings import flatten
 from experiments.report import __main__ as report
 from experiments.report import page
-from experiments.runs.directory import load
+from experiments.runs.results import load
 
 VERSIONS = {"python": "3.11.7", "jax": "0.10.2", "flax": "0.12.8", "optax": "0.2.8"}
 

@@ -9,7 +9,7 @@ from small_run import TEXT, interrupted, runner
 
 from experiments.config.cli import UserError
 from experiments.predict import text
-from experiments.runs import provenance
+from experiments.runs import provenance, seal
 from experiments.runs.directory import VOCABULARY, RunDir
 from experiments.training.task import digest
 
@@ -115,7 +115,7 @@ def test_older_runs_which_did_not_write_it_down_go_on(run):
         del config[name]
     (run / "config.json").write_text(json.dumps(config))
     known = {"settings": config["settings"]}
-    provenance.check_sealed({"rows": []}, known, run)
+    seal.check_sealed({"rows": []}, known, run)
     assert runner(run, "--resume").fit()["dataset"] == "sample"
 
 
@@ -131,7 +131,7 @@ def test_what_differs_and_is_allowed_is_said(run):
 
 def test_a_checkpoint_of_something_else():
     with pytest.raises(UserError, match="is no checkpoint of a training"):
-        provenance.check_sealed({"rows": 3}, {}, "here")
+        seal.check_sealed({"rows": 3}, {}, "here")
 
 
 def test_a_digest_tells_values_shapes_types_and_their_order():

@@ -329,12 +329,14 @@ def test_a_lost_process_is_told_from_a_mistake(error, said, capfd, monkeypatch):
 
 
 def test_a_mistake_of_the_first_process_is_said_before_it_joins(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "love.txt").write_text("dear")
     pair = launch(tmp_path / "run", "--resume")
     status, _, err = ended(pair[:1])[0]
     pair[1].kill()
     ended(pair[1:])
     assert (status, err.count("\n")) == (2, 1)
-    assert "holds no run; leave --resume out" in err
+    assert "holds other files; name an empty or a new directory" in err
 
 
 # --- what is refused -------------------------------------------------------------------------

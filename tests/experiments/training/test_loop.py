@@ -155,7 +155,15 @@ def test_ctrl_c_keeps_what_was_trained_and_exits_130(tmp_path, capsys):
     path = tmp_path / "run"
     run = runner(path)
     make = run.task.train.train
-    run.task.train.train = lambda *which: (os.kill(os.getpid(), signal.SIGINT), make(*which))[1]
+    pressed = []
+
+    def train(*which):
+        if not pressed:
+            pressed.append(which)
+            os.kill(os.getpid(), signal.SIGINT)
+        return make(*which)
+
+    run.task.train.train = train
     assert run.main() == 130
     assert "stopped and saved at step 1; the same command with --resume goes on" in (
         capsys.readouterr().out
@@ -177,6 +185,7 @@ def test_a_finished_run_is_not_trained_again(whole):
         (["--units", "5"], "--units is 5, but this run was started with 4"),
         (["--cell", "gru"], "--cell is gru, but this run was started with lstm"),
         (["--seed", "7"], "--seed is 7, but this run was started with 0"),
+        (["--batch-size", "16"], "--batch-size is 16, but this run was started with 32"),
         (["--learning-rate", "0.5"], "--learning-rate is 0.5, but this run was started with 0.01"),
     ],
 )
@@ -192,19 +201,28 @@ def test_resuming_with_other_data_is_refused(whole):
         run.fit()
 
 
+def test_all_other_settings_are_said_at_once(whole):
+    with pytest.raises(UserError) as caught:
+        runner(whole, "--resume", "--units", "5", "--cell", "gru", "--epochs", "9").fit()
+    said = str(caught.value)
+    assert "--units is 5, but this run was started with 4; --epochs is 9" in said
+    assert "--cell is gru, but this run was started with lstm" in said
+    assert "schedule (cosine) that ends there: begin a new run from its weights" in said
+
+
 def test_a_directory_that_holds_a_run_or_something_else_is_refused(tmp_path, whole):
     with pytest.raises(UserError, match="already holds a run; add --resume"):
         runner(whole)
-    with pytest.raises(UserError, match="holds no run; leave --resume out"):
-        runner(tmp_path / "new", "--resume")
+    runner(tmp_path / "new", "--resume")  # as the command of a job has it from the first time on
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".config.json.partial").write_text("{")
     for flags in ((), ("--resume",)):
         runner(tmp_path / "empty", *flags)  # as a kill before the first file leaves it
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("dear")
-    with pytest.raises(UserError, match="holds other files"):
-        runner(tmp_path / "letters")
+    for flags in ((), ("--resume",)):
+        with pytest.raises(UserError, match="holds other files"):
+            runner(tmp_path / "letters", *flags)
     with pytest.raises(UserError, match=r"love.txt is a file; name a directory"):
         runner(tmp_path / "letters" / "love.txt")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "letters"]
@@ -399,8 +417,8 @@ def test_a_second_run_in_one_directory_is_told_who_holds_it(tmp_path):
 def test_a_lock_of_a_dead_process_is_taken_over(tmp_path):
     path = tmp_path / "run"
     code = (
-        "import os, pathlib, signal, sys; from experiments.runs.directory import _hold as hold\n"
-        "with hold(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, pathlib, signal, sys; from experiments.runs.lock import DirectoryLock\n"
+        "with DirectoryLock(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     path.mkdir()
     done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60)
