@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, NoReturn, TextIO, TypeVar
 
 import tyro
 
+from experiments.config.begin import INSTALL, is_command
+
 Settings = TypeVar("Settings")
 
 
@@ -152,6 +154,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         code, text = 2, f"error: {mistake}"
     except KeyboardInterrupt:
         code, text = 130, "interrupted"
+    except ModuleNotFoundError as missing:
+        name = (missing.name or "").partition(".")[0]
+        if name in ("", "experiments", "jaxrnn"):
+            raise
+        code, text = 2, f"error: {name} is not installed; {INSTALL}"
     except BrokenPipeError:
         # The reader (`| head`) has gone.
         code = 141
@@ -168,6 +175,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     if text:
         with contextlib.suppress(OSError):
             print(printable(text), file=sys.stderr, flush=True)
+    if code and is_command():
+        unheard(sys.stdout)
+        os._exit(code)  # jax may be computing still, and Python would end under it
     sys.exit(code)
 
 

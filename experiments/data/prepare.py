@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from experiments.config.begin import unwinding
 from experiments.config.cli import UserError
 from experiments.data.tfds import BUILDERS, Name, Prepared, find
 
@@ -164,17 +165,20 @@ def _answers(url: str) -> bool:
 def _run_child(name: Name, root: Path) -> str:
     """Prepare in a child process; returns what went wrong, where something did."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "experiments.data.prepare", name, str(root)],
-        cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, **quiet, "CUDA_VISIBLE_DEVICES": "-1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        # TFDS's progress bars are for a terminal.
-        stderr=None if sys.stderr.isatty() else subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as child:
+    with (
+        unwinding(),
+        subprocess.Popen(
+            [sys.executable, "-m", "experiments.data.prepare", name, str(root)],
+            cwd=Path(__file__).resolve().parents[2],
+            env={**os.environ, **quiet, "CUDA_VISIBLE_DEVICES": "-1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            # TFDS's progress bars are for a terminal.
+            stderr=None if sys.stderr.isatty() else subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as child,
+    ):
         try:
             output, errors = child.communicate()
         except BaseException:

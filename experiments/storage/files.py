@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from experiments.config.begin import unwinding
 from experiments.config.cli import UserError
 
 
@@ -34,7 +35,7 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
         UserError: the disk is full, or the directory cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid() if shared else ''}partial")
-    with writing(path):
+    with writing(path), unwinding():
         try:
             yield partial
             sync(partial)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.config.begin import unwinding
 from experiments.runs.directory import RunDir
 from experiments.training.devices import start
 from experiments.training.loop import Runner
@@ -32,7 +33,7 @@ def train(
         directory.check(resume=settings.run.resume)
     screen = Screen(quiet=not leader)
     placement = start(settings.hardware, settings.training.batch_size)
-    with placement.processes.together(), compiled_steps_kept():
+    with unwinding(), placement.processes.together(), compiled_steps_kept():
         task = prepare(screen.say)
         status = Runner(task, settings, directory, screen, placement).main()
         if status == 0 and leader and after is not None:

@@ -144,7 +144,7 @@ class Runner:
         return stopped
 
     def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
-        with watch() as signals, self.screen.bar() as bar:
+        with watch(self.store.lost) as signals, self.screen.bar() as bar:
             while len(self.rows) < self.training.epochs and not self._is_patience_out():
                 begun = time.perf_counter() - seconds
                 state, stopped = self._steps(state, begun, signals, bar)

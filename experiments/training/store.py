@@ -42,6 +42,7 @@ class Store:
     ):
         self.directory, self.processes, self.config, self.say = directory, processes, config, say
         self.checkpoints = Checkpoints(directory.checkpoints)
+        self.saved: int | None = None
         self.identity = fixed(config)
 
     def open(
@@ -102,6 +103,7 @@ class Store:
         # The rows of the checkpoint are the truth: a kill between the two writes loses nothing.
         if self.processes.leader:
             self.directory.write_rows(meta["rows"])
+        self.saved = step
         self.say(f"Continuing at step {step:,}.")
         return TrainState(**newest.arrays), meta["rows"], meta["seconds"]
 
@@ -130,7 +132,17 @@ class Store:
                     f"one stops at step {step:,} and is saved: go on with --resume {kept.path}"
                 )
             self.checkpoints.save(step, arrays, meta, score=score)
+        self.saved = step
         return step
+
+    def lost(self) -> str:
+        """What is lost if the process ends now."""
+        if self.saved is None:
+            return "nothing was saved yet"
+        return (
+            f"what was trained after step {self.saved:,} is not saved; the same command with "
+            "--resume goes on from there"
+        )
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write the result, unless the directory is no longer this run's."""

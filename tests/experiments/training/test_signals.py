@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -16,7 +17,7 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 DEAF = """
 import time
 from experiments.training.signals import watch
-with watch() as came:
+with watch(lambda: "step 7 is not saved") as came:
     print("ready", flush=True)
     end = time.monotonic() + 60
     while not came and time.monotonic() < end: time.sleep(0.01)
@@ -47,15 +48,33 @@ def test_an_ignored_one_stays_ignored(number):
         signal.signal(number, before)
 
 
+def test_a_thread_gets_none():
+    """Only the main thread may ask for signals: `main` of a command is called from any."""
+    lists = []
+
+    def call():
+        with watch() as came:
+            lists.append(came)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert lists == [[]]
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_second_ends_the_process_whatever_it_does(number):
-    process = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", DEAF], **pipes, text=True)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     assert process.stdout.readline() == "heard\n"
     begun = time.monotonic()
     process.send_signal(number)
-    process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 128 + number
+    assert errors.endswith("stopped at once: step 7 is not saved\n")
+    asked = "stopping after this step, to save it; once more stops at once"
+    assert (asked in errors) == (number == signal.SIGINT)
     # Promised is a second; here any time but that minute, for a machine may be busy.
     assert time.monotonic() - begun < 30
