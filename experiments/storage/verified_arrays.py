@@ -183,7 +183,8 @@ def _as(like: Any, array: "np.ndarray") -> Any:
     import numpy as np
 
     if isinstance(like, (jax.Array, jax.ShapeDtypeStruct)):
-        placed = jax.device_put(array, like.sharding)
+        # One that was never placed stays so, or all that is compiled for it is compiled anew.
+        placed = jax.device_put(array, like.sharding if _is_placed(like) else None)
         if placed.dtype != like.dtype:
             raise UserError(f"{like.dtype} needs jax_enable_x64; without it is {placed.dtype}")
         if isinstance(like, jax.Array) and like.weak_type:
@@ -193,6 +194,13 @@ def _as(like: Any, array: "np.ndarray") -> Any:
     if isinstance(like, np.ndarray):
         return array
     return array[()] if isinstance(like, np.generic) else array.item()
+
+
+def _is_placed(like: Any) -> bool:
+    """Whether somebody said on which devices it is to be; jax calls such an array committed."""
+    import jax
+
+    return bool(like.committed) if isinstance(like, jax.Array) else like.sharding is not None
 
 
 def _entry(array: "np.ndarray") -> Entry:

@@ -895,3 +895,13 @@ def test_help_answers_at_once_without_jax():
 
 def test_a_step_is_a_few_files(two_steps):
     assert len(files(two_steps / "20")) <= 15
+
+
+def test_what_was_never_placed_on_a_device_is_not_placed_by_reading_it(tmp_path):
+    """jax compiles anew for arrays that are: the first --resume took as long as the first epoch."""
+    free = jnp.arange(3.0)
+    placed = jax.device_put(free, jax.devices()[0])
+    verified_arrays.write(tmp_path / "x", {"free": free, "placed": placed}, {})
+    manifest = verified_arrays.read_manifest(tmp_path / "x")
+    back = verified_arrays.restore(tmp_path / "x", manifest, {"free": free, "placed": placed})
+    assert (back["free"].committed, back["placed"].committed) == (False, True)
