@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from experiments.config.cli import run
-from experiments.config.imdb import RECIPES, Settings
+from experiments.config.imdb import RECIPES, Settings, resolve
 from experiments.runs.restore import parse_training
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def main(args: list[str] | None = None) -> int:
     """Parse, load, train; the exit status."""
     args = sys.argv[1:] if args is None else args
-    settings = parse_training(Settings, args, "imdb", RECIPES)
+    settings = resolve(parse_training(Settings, args, "imdb", RECIPES))
     # Imported after the parser, so that `--help` and mistakes answer at once.
     from experiments.data.reviews import load_text
     from experiments.training.command import train

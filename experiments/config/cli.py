@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn, TextIO, TypeVar
 
 import tyro
 
+from experiments.config import help
 from experiments.config.begin import INSTALL, is_command
 
 Settings = TypeVar("Settings")
@@ -47,6 +48,10 @@ class Range(NamedTuple):
         if self.high == math.inf:
             return low
         return f"{low} and {'below' if self.open_high else 'at most'} {self.high:g}"
+
+
+# What `path` says that a setting names: the shell opens `~` only where it begins a word.
+PLACES = ("DIR", "FILE", "NAME", "PNG")
 
 
 def path(default: str, *, metavar: str = "DIR") -> Any:
@@ -117,6 +122,9 @@ def parse(
 
     tyro draws a box of several lines around a mistake; its text is put on one line here.
     """
+    args = sys.argv[1:] if args is None else args
+    if help.asked(args):
+        help.show(settings, args, prog, default)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -127,7 +135,22 @@ def parse(
             raise
         raise UserError(_one_line(complaint.getvalue())) from None
     check_ranges(parsed)
-    return parsed
+    return _with_places(parsed)
+
+
+def _with_places(settings: Any) -> Any:
+    """The settings with `~` in each directory and file as the home that it stands for."""
+    changed: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(settings), include_extras=True)
+    for field in dataclasses.fields(settings):
+        value, bounds = getattr(settings, field.name), typing.get_args(hints[field.name])[1:]
+        if dataclasses.is_dataclass(value):
+            changed[field.name] = _with_places(value)
+        elif isinstance(value, str) and any(getattr(b, "metavar", "") in PLACES for b in bounds):
+            if not value:
+                raise UserError(f"{flag(field.name)} is empty; give a name, or leave it out")
+            changed[field.name] = os.path.expanduser(value)
+    return dataclasses.replace(settings, **changed)
 
 
 def _one_line(box: str) -> str:

@@ -6,10 +6,10 @@ takes on two CPU cores, and the accuracy to expect.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from experiments.config.cli import Range, path
-from experiments.config.settings import Hardware, Model, Run, Training, flat
+from experiments.config.settings import COMMON, Hardware, Model, Run, Training, flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,15 @@ class Settings:
     example: python -m experiments.imdb --cell gru --units 64 --run-dir runs/gru64
     """
 
-    recipe: Literal["lstm", "simple", "stacked", "pooled", "best"] | None = None
+    COMMON: ClassVar = (
+        *("recipe", "data", "data_dir", "vocabulary", "max_length", "embedding"),
+        *COMMON,
+    )
+
+    recipe: Annotated[
+        Literal["lstm", "simple", "stacked", "pooled", "best"] | None,
+        path("none", metavar="{lstm,simple,stacked,pooled,best}"),
+    ] = None
     """Begin with the settings of a tutorial; any other flag overrides them."""
     config: Annotated[str | None, path("none", metavar="FILE")] = None
     """Begin with the settings of a run, its config.json; any other flag overrides them."""
@@ -169,3 +177,11 @@ def best() -> Settings:
 RECIPES: dict[str, Callable[[], Settings]] = {
     recipe.__name__: recipe for recipe in (lstm, simple, stacked, pooled, best)
 }
+
+
+def resolve(settings: Settings) -> Settings:
+    """The settings with what follows from them: another cell is another model than the recipe's."""
+    recipe = settings.recipe
+    if recipe is None or RECIPES[recipe]().model.cell == settings.model.cell:
+        return settings
+    return dataclasses.replace(settings, recipe=None)

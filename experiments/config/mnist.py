@@ -1,10 +1,10 @@
 """The settings of the MNIST task."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from experiments.config.cli import Range, UserError, path
-from experiments.config.settings import Hardware, Model, Run, Training, flat
+from experiments.config.settings import COMMON, Hardware, Model, Run, Share, Training, flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,14 @@ class Image:
     """Each training image is moved by up to so many pixels in both directions, at random."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageModel(Model):
+    """The network."""
+
+    dropout: Annotated[float, Share] = 0.0
+    """Share dropped between layers and of the readout."""
+
+
 @flat
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -37,10 +45,13 @@ class Settings:
     example: python -m experiments.mnist --cell gru --run-dir runs/mnist-gru
     """
 
+    COMMON: ClassVar = ("data", "data_dir", "pixels", "permute", *COMMON)
+    HIDDEN: ClassVar = ("word_dropout", "loss")
+
     config: Annotated[str | None, path("none", metavar="FILE")] = None
     """Begin with the settings of a run, its config.json; any other flag overrides them."""
     image: Image = Image()
-    model: Model = Model(units=128, readout="last")
+    model: ImageModel = ImageModel(units=128, readout="last")
     # Stopping early would miss the end of the schedule, where the accuracy still rises.
     training: Training = Training(
         batch_size=32,

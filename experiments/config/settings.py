@@ -17,6 +17,14 @@ Positive = Range(0, open_low=True)
 Share = Range(0, 1, open_high=True)
 
 
+# What the short `--help` of a training shows.
+COMMON = (
+    *("cell", "units", "layers", "bidirectional", "dropout"),
+    *("batch_size", "epochs", "optimizer", "learning_rate", "seed"),
+    *("run_dir", "resume", "devices"),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """The network."""
@@ -56,8 +64,8 @@ class Training:
     learning_rate: Annotated[float, Range(0, 100, open_low=True)] = 0.001
     """Step size, at its highest."""
     epsilon: Annotated[float, Range(0, 1, open_low=True)] = 1e-7
-    """Added to the root of the second moment (rmsprop: under it). Rare words have a small one and
-    hence large steps: adam with 1e-4 does not learn them by heart."""
+    """Added to the root of the second moment (rmsprop: under it). What is rare has a small one and
+    hence large steps: adam with 1e-4 does not learn it by heart."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """How the learning rate falls to zero over all epochs, or that it does not."""
     clip_norm: Annotated[float, Positive] = 1.0
@@ -88,7 +96,8 @@ class Run:
     run_dir: Annotated[str | None, path("runs/TASK-CELL-seedSEED")] = None
     """Directory of the run."""
     resume: bool = False
-    """Continue the run in this directory where it stopped; an empty directory begins one."""
+    """Continue the run in this directory where it stopped, or begin it there. --resume RUN alone
+    continues that run with its own settings and data."""
     debug_nans: bool = False
     """Let JAX look for the operation that makes the first NaN; slow."""
     checkpoint_steps: Annotated[int | None, Range(1), path("every epoch", metavar="INT")] = None

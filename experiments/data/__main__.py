@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from experiments.config.cli import Range, UserError, parse, run
+from experiments.config.cli import Range, UserError, parse, path, run
 from experiments.data.images import ImageData, as_text, load_images
 from experiments.data.prepare import archives, fault, manual_dir, prepare
 from experiments.data.reviews import TextData, load_text
@@ -26,7 +26,7 @@ from experiments.data.tfds import BUILDERS, Name, data_root, find
 # Labels, and the text to print of each example.
 Shown = tuple[Sequence[str], Callable[[int], str]]
 
-DataDir = Annotated[str | None, tyro.conf.arg(help="TFDS's data_dir (default: TFDS's own)")]
+DataDir = Annotated[str | None, path("TFDS's own")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Status:
     """Say which data sets are prepared, and what to do about the others."""
 
     data_dir: DataDir = None
+    """TFDS's data_dir."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Prepare:
     name: tyro.conf.Positional[Name]
     """Which data set."""
     data_dir: DataDir = None
+    """TFDS's data_dir."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Show:
     vocabulary: Annotated[int, Range(FIRST_WORD + 1)] = 10_000
     """Number of ids, the three special ones included; other words are <unknown>."""
     data_dir: DataDir = None
+    """TFDS's data_dir."""
 
 
 Command = (

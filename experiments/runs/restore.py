@@ -1,12 +1,14 @@
 """Read the settings in a `config.json`, typed again and held to the bounds of the command line."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments.config import imdb, mnist
-from experiments.config.cli import UserError, parse
-from experiments.config.settings import unflatten
+from experiments.config.cli import UserError, flag, parse
+from experiments.config.settings import flatten, unflatten
 from experiments.runs.directory import FREE, RunDir
 from experiments.storage.files import read_json
 
@@ -40,31 +42,108 @@ def parse_training(
     """Read the command line of a training, which may begin with `--recipe` or `--config`.
 
     Flags override the file, and the file overrides the recipe; neither says where the run lies.
+    `--resume RUN` takes everything from that run.
 
     Raises:
-        UserError: as `parse`; the file cannot be read, or is no config of this task.
+        UserError: as `parse`; the file cannot be read, or is no config of this task; a flag that
+            does nothing.
     """
     recipes, prog = recipes or {}, f"python -m experiments.{task}"
-    settings = parse(kind, args, prog=prog)
-    fields = {} if settings.config is None else _fields(settings.config, task)
-    recipe = recipes.get(getattr(settings, "recipe", None) or fields.get("recipe", ""), kind)
-    if settings.config is None and recipe is kind:
-        return settings
-    return parse(kind, args, prog=prog, default=unflatten(kind, fields, recipe()))
+    args, resumed = _resumed(args)
+    base = None if resumed is None else _settings_to_resume(kind, resumed, task)
+    settings = parse(kind, args, prog=prog, default=base)
+    if base is None:
+        fields = {} if settings.config is None else _fields(settings.config, task)
+        if fields and _given(args, "recipe"):
+            raise UserError("--config and --recipe both say what to begin with; give one of them")
+        recipe = recipes.get(getattr(settings, "recipe", None) or fields.get("recipe", ""), kind)
+        if settings.config is not None or recipe is not kind:
+            settings = parse(kind, args, prog=prog, default=unflatten(kind, fields, recipe()))
+    _refuse_idle(settings, args)
+    return settings
 
 
-def _fields(file: str | Path, task: str) -> dict[str, Any]:
+def _resumed(args: Sequence[str]) -> tuple[list[str], str | None]:
+    """`--resume RUN` as `--run-dir RUN --resume`, and the run; None where it names none."""
+    args = [
+        word
+        for arg in args
+        for word in (arg.split("=", 1) if arg.startswith("--resume=") else [arg])
+    ]
+    for n, (word, run) in enumerate(itertools.pairwise(args)):
+        if word == "--resume" and not run.startswith("-"):
+            return [*args[:n], "--run-dir", run, "--resume", *args[n + 2 :]], run
+    return args, None
+
+
+def _settings_to_resume(kind: type[Settings], run: str, task: str) -> Settings:
+    """All settings of a run, also those that are free: but not which process this is."""
+    directory = RunDir(os.path.expanduser(run))
+    if not directory.holds_run():
+        raise UserError(
+            f"--resume {run} is no run: it has no config.json; name a run, or begin one with "
+            "--run-dir and its settings"
+        )
+    fields = _fields(directory.path / "config.json", task, where="--resume", free=IDENTITY)
+    return unflatten(kind, fields, kind())
+
+
+# What says which process of which run this is.
+IDENTITY = {"run_dir", "resume", "config", "coordinator", "processes", "process_id"}
+
+# Settings that do something only beside another one: which, when, and what to do.
+IDLE: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
+    (
+        ("units", "layers", "bidirectional"),
+        lambda settings: settings.model.cell == "none",
+        "shapes a recurrent cell, and --cell is none",
+    ),
+    (
+        ("weight_decay",),
+        lambda settings: settings.training.optimizer != "adamw",
+        "is for --optimizer adamw alone",
+    ),
+    (
+        ("epsilon",),
+        lambda settings: settings.training.optimizer == "sgd",
+        "is not for --optimizer sgd",
+    ),
+    (
+        ("max_skipped",),
+        lambda settings: settings.training.on_nan != "skip",
+        "counts what --on-nan skip leaves out",
+    ),
+)
+
+
+def _refuse_idle(settings: Any, args: Sequence[str]) -> None:
+    """Raise `UserError` for a flag that was given and changes nothing."""
+    now, default = flatten(settings), flatten(type(settings)())
+    for names, is_idle, why in IDLE:
+        for name in names:
+            if is_idle(settings) and _given(args, name) and now[name] != default[name]:
+                raise UserError(f"{flag(name)} {why}; change that, or leave {flag(name)} out")
+
+
+def _given(args: Sequence[str], name: str) -> bool:
+    return any(arg.split("=")[0].replace("_", "-") == flag(name) for arg in args)
+
+
+def _fields(
+    file: str | Path, task: str, *, where: str = "--config", free: Collection[str] = FREE
+) -> dict[str, Any]:
+    """The settings in a `config.json` of this task, without those that are `free`."""
     try:
         config = read_json(Path(file))
     except UserError as error:
-        raise UserError(f"--config {error}") from None
+        raise UserError(f"{where} {error}") from None
     if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
-        raise UserError(f"--config {file} is no config.json of a run: it has no settings")
+        raise UserError(f"{where} {file} is no config.json of a run: it has no settings")
     if config.get("task") != task:
         raise UserError(
-            f"--config {file} is of a run of {config.get('task')}; this is experiments.{task}"
+            f"{where} {file} is of a run of {config.get('task')}; this is experiments.{task}"
         )
-    return _computed(config["settings"])
+    return {name: value for name, value in config["settings"].items() if name not in free}
 
 
 def _computed(fields: Mapping[str, Any]) -> dict[str, Any]:

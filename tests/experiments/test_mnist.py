@@ -189,7 +189,7 @@ def test_a_mistake_leaves_nothing(tmp_path, capsys) -> None:
     for args, message in [
         (["--data-dir", str(tmp_path / "no")], "does not exist; correct it"),
         (["--word-dropout", "0.5", "--data", "sample"], "--word-dropout drops words"),
-        (["--resume", "--data", "sample"], "holds no run"),
+        (["--resume", str(tmp_path / "run")], "is no run: it has no config.json"),
     ]:
         with pytest.raises(SystemExit) as stop:
             cli.run(lambda args=args: mnist.main(["--run-dir", str(tmp_path / "run"), *args]))

@@ -11,8 +11,10 @@ import pytest
 from root import COMMANDS, ROOT
 
 from experiments.config.cli import Range, UserError, parse, run
-from experiments.config.imdb import RECIPES
+from experiments.config.imdb import RECIPES, resolve
 from experiments.config.imdb import Settings as Imdb
+from experiments.config.mnist import Settings as Mnist
+from experiments.runs.restore import parse_training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +176,7 @@ def test_help_answers_without_importing_jax(command):
     code = (
         "import sys, runpy\n"
         f"sys.argv = ['{command}', '--help']\n"
-        f"try: runpy.run_module('experiments.{command}', run_name='__main__')\n"
+        f"try: runpy.run_module('experiments.{command}', run_name='__main__', alter_sys=True)\n"
         "finally: print('heavy:', [m for m in ('jax', 'orbax', 'tensorflow') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -198,3 +200,121 @@ def test_help_answers_within_half_a_second(command):
         )  # fmt: skip
         seconds.append(time.perf_counter() - begun)
     assert min(seconds) < 0.5, seconds
+
+
+# --- help ------------------------------------------------------------------------------------
+
+HELPS = [
+    *(name for name in COMMANDS if name not in ("memory", "benchmark", "data")),
+    *("memory sequence", "memory span", "memory gradients"),
+    *("benchmark layer", "benchmark step", "benchmark epoch"),
+    *("data status", "data prepare", "data show"),
+]
+
+
+def help_of(command, *flags, width=80):
+    name, *words = command.split()
+    args = [sys.executable, "-m", f"experiments.{name}", *words, *flags]
+    env = {**os.environ, "COLUMNS": str(width)}
+    done = subprocess.run(args, capture_output=True, text=True, cwd=ROOT, timeout=60, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", HELPS)
+def test_help_is_words_and_fits_the_screen(command):
+    text = help_of(command, "--help-all")
+    assert "None" not in text
+    assert "(default: )" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["imdb", "mnist"])
+def test_the_short_help_is_half_as_long_and_names_the_other(command):
+    short, whole = help_of(command, "--help"), help_of(command, "--help-all")
+    assert "Every setting: --help-all." in short
+    assert len(short) < 0.6 * len(whole)
+    assert "--label-smoothing" in whole
+    assert "--label-smoothing" not in short
+    for flag in ("--cell", "--units", "--epochs", "--seed", "--run-dir", "--resume"):
+        assert flag in short
+
+
+def joined(text):
+    return " ".join(text.replace("│", " ").split())
+
+
+def test_a_paragraph_is_not_broken_where_its_source_is():
+    text = help_of("imdb", "--help-all")
+    assert "Of several members every other one has such a table. (default: 0)" in joined(text)
+    texts = [line.strip("│ ") for line in text.splitlines() if line.startswith("│   ")]
+    short = [line for line in texts if len(line) < 40 and line[-1:] not in ".)" and line]
+    assert short == []
+
+
+def test_the_help_of_images_does_not_speak_of_words():
+    text = help_of("mnist", "--help-all").lower()
+    assert "word" not in text
+    assert "sigmoid" not in text
+
+
+def test_the_help_shows_the_settings_of_a_command():
+    assert "direction. (default: 128)" in joined(help_of("mnist", "--help"))
+    assert "(default: 0.003)" in joined(help_of("imdb", "--help"))
+
+
+def test_the_commands_are_listed():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments"], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [name for name in COMMANDS if f"python -m experiments.{name}" not in done.stdout] == []
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+# --- flags that contradict each other or do nothing --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "message"),
+    [
+        ("imdb", "--cell none --layers 2", "--layers shapes a recurrent cell, and --cell is none"),
+        ("imdb", "--cell none --bidirectional", "--bidirectional shapes a recurrent cell"),
+        ("imdb", "--recipe pooled --units 64", "--units shapes a recurrent cell"),
+        ("mnist", "--cell none --layers=2", "--layers shapes a recurrent cell"),
+        ("imdb", "--weight-decay 0.1", "--weight-decay is for --optimizer adamw alone; change"),
+        ("mnist", "--weight_decay 0.1", "--weight-decay is for --optimizer adamw alone"),
+        ("imdb", "--optimizer sgd --epsilon 0.1", "--epsilon is not for --optimizer sgd"),
+        ("imdb", "--max-skipped 3", "--max-skipped counts what --on-nan skip leaves out"),
+        ("imdb", "--run-dir=", "--run-dir is empty; give a name, or leave it out"),
+        ("imdb", "--data-dir=", "--data-dir is empty"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(task, args, message):
+    kind = {"imdb": Imdb, "mnist": Mnist}[task]
+    with pytest.raises(UserError, match=message):
+        parse_training(kind, args.split(), task, RECIPES if task == "imdb" else None)
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["--optimizer adamw --weight-decay 0.1", "--on-nan skip --max-skipped 3", "--recipe pooled",
+     "--cell none --units 32", "--recipe stacked --cell none"],
+)  # fmt: skip
+def test_a_flag_that_does_something_is_not(args):
+    parse_training(Imdb, args.split(), "imdb", RECIPES)
+
+
+def test_a_recipe_of_another_cell_is_no_recipe():
+    def name(*args):
+        return resolve(parse_training(Imdb, args, "imdb", RECIPES)).recipe
+
+    assert name("--recipe", "lstm", "--units", "7") == "lstm"
+    assert name("--recipe", "lstm", "--cell", "gru") is None
+
+
+def test_a_tilde_is_the_home_and_not_a_directory_of_that_name():
+    """A shell opens it only where it begins a word: --run-dir=~/x keeps it."""
+    settings = parse(Imdb, ["--run-dir=~/x", "--data-dir=~/data"])
+    assert settings.run.run_dir == os.path.expanduser("~/x")
+    assert settings.text.data_dir == os.path.expanduser("~/data")

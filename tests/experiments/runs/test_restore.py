@@ -125,3 +125,24 @@ def test_a_run_from_before_a_setting_is_one_without_it(whole, tmp_path):
     (path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"config.json: the setting 'units' is missing"):
         settings_of(RunDir(path))
+
+
+@pytest.mark.parametrize("form", [["--resume", "{}"], ["--resume={}"]])
+def test_a_run_is_resumed_by_its_name_alone(whole, form):
+    """With its own settings, those included that are free, and its own data."""
+    config = json.loads((whole / "config.json").read_text())
+    args = [word.format(whole) for word in form]
+    settings = parse_training(Settings, [*args, "--checkpoint-steps", "5"], "imdb", RECIPES)
+    expected = config["settings"] | {"resume": True, "run_dir": str(whole), "checkpoint_steps": 5}
+    assert flatten(settings) == expected
+
+
+def test_what_says_twice_what_to_begin_with_is_refused(whole, tmp_path):
+    config = str(whole / "config.json")
+    for args, message in (
+        (["--config", config, "--recipe", "lstm"], "--config and --recipe both say what to begin"),
+        (["--resume", str(tmp_path)], f"--resume {tmp_path} is no run: it has no config.json"),
+    ):
+        with pytest.raises(UserError, match=message):
+            parse_training(Settings, args, "imdb", RECIPES)
+    assert parse_training(Settings, ["--resume"], "imdb", RECIPES).run.resume
