@@ -16,12 +16,14 @@ from typing import Annotated, Literal
 import tyro
 
 from experiments.config.cli import Range, UserError, parse, path, run
+from experiments.data import raw
+from experiments.data.archives import archives, fault, manual_dir
 from experiments.data.images import ImageData, as_text, load_images
-from experiments.data.prepare import archives, fault, manual_dir, prepare
+from experiments.data.prepare import at_hand, lacking, prepare
 from experiments.data.reviews import TextData, load_text
 from experiments.data.source import Data
 from experiments.data.text import FIRST_WORD
-from experiments.data.tfds import BUILDERS, Name, data_root, find
+from experiments.data.tfds import BUILDERS, Name, Prepared, data_root
 
 # Labels, and the text to print of each example.
 Shown = tuple[Sequence[str], Callable[[int], str]]
@@ -31,7 +33,7 @@ DataDir = Annotated[str | None, path("TFDS's own")]
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """Say which data sets are prepared, and what to do about the others."""
+    """Say which data sets are there, and what to do about the others."""
 
     data_dir: DataDir = None
     """TFDS's data_dir."""
@@ -76,14 +78,14 @@ def _say(line: str) -> None:
 
 def _status(name: Name, root: Path) -> None:
     try:
-        prepared = find(name, root)
+        source = at_hand(name, root)
+        if source is not None:
+            print(_ready(source))
+            return
     except UserError as error:
         print(f"{name}: {error}")
         return
-    if prepared is not None:
-        counts = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
-        print(f"{name}: prepared in {prepared.directory} ({counts})")
-        return
+    package = lacking()
     print(f"{name}: not prepared in {root / BUILDERS[name]}")
     command = f"python -m experiments.data prepare {name} --data-dir {shlex.quote(str(root))}"
     print(f"  with internet:    {command}")
@@ -92,7 +94,21 @@ def _status(name: Name, root: Path) -> None:
         path = manual_dir(root) / archive.name
         state = (fault(archive, path) or "it is there") if path.exists() else "missing"
         print(f"    {archive}\n      from {archive.url}: {state}")
-    print("  and run the same command")
+    if package is None:
+        print("  and run the same command")
+    else:
+        print(f"  where a training reads them: {raw.reason(name, package)}")
+
+
+def _ready(source: Prepared | raw.Archives) -> str:
+    """Where a data set lies and how it is read; `UserError` where an archive is damaged."""
+    if isinstance(source, raw.Archives):
+        raw.check(source)
+        files = ", ".join(archive.name for archive in source.paths)
+        why = raw.reason(source.name, source.lacking)
+        return f"{source.name}: read straight from {files} in {source.directory}, as {why}"
+    counts = ", ".join(f"{count:,} {split}" for split, count in source.counts.items())
+    return f"{source.name}: prepared in {source.directory} ({counts})"
 
 
 def main(args: list[str] | None = None) -> None:
@@ -104,8 +120,7 @@ def main(args: list[str] | None = None) -> None:
             for name in BUILDERS:
                 _status(name, root)
         case Prepare(name, data_dir):
-            prepared = prepare(name, data_root(data_dir), _say)
-            print(f"{name}: prepared in {prepared.directory}")
+            print(_ready(prepare(name, data_root(data_dir), _say)))
         case Show(name, count, split, vocabulary, data_dir):
             data: Data = "sample" if name in ("sample", "digits") else "tfds"
             if name in ("mnist", "digits"):

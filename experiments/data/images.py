@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.config.cli import UserError
+from experiments.data.raw import Archives
 from experiments.data.sample_digits import SIDE, draw
-from experiments.data.source import Data, Say, obtain
-from experiments.data.tfds import Prepared, Split, read
+from experiments.data.source import Data, Say, manner, obtain, read
+from experiments.data.tfds import Prepared, Split
 from experiments.storage import array_cache
 
 CLASSES = 10
@@ -55,7 +56,7 @@ def load_images(data: Data, data_dir: str | None, say: Say) -> ImageData:
         return ImageData("sample", Images(*train), Images(*test))
 
     def make() -> array_cache.Arrays:
-        say(f"decoding {sum(prepared.counts.values()):,} images, once")
+        say(f"decoding the images, once{manner(prepared)}")
         return array_cache.pack(train=_decode(prepared, "train"), test=_decode(prepared, "test"))
 
     path = array_cache.cache_path("mnist", prepared.fingerprint(), _LAYOUT)
@@ -87,7 +88,7 @@ def _is_sound(images: Images) -> bool:
     )
 
 
-def _decode(prepared: Prepared, split: Split) -> Images:
+def _decode(prepared: Prepared | Archives, split: Split) -> Images:
     examples = read(prepared, split)
     images = Images(
         np.array([example["image"][..., 0] for example in examples], np.uint8),

@@ -1,13 +1,13 @@
-"""Lets TFDS prepare a data set, in a child process: the only one that imports TensorFlow.
+"""Makes a data set ready to be read: lets TFDS prepare it, or fetches its archives.
+
+TFDS prepares in a child process, the only one that imports TensorFlow. Where it cannot, for want
+of a package that this system has no wheel of, `raw` reads the archives.
 
 The archives come from `DATA_DIR/downloads/manual/` where the user has put them, else from TFDS's
-own downloads of an earlier try, else from the network. Their names, sizes and checksums are those
-of TFDS's registry, so they are right for the TFDS that is installed. What can be known beforehand
-is looked at beforehand, so that a mistake costs seconds.
+own downloads of an earlier try, else from the network. What can be known beforehand is looked at
+beforehand, so that a mistake costs seconds.
 """
 
-import hashlib
-import importlib.util
 import os
 import shlex
 import shutil
@@ -15,71 +15,48 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from experiments.config.begin import unwinding
 from experiments.config.cli import UserError
+from experiments.data import raw
+from experiments.data.archives import Archive, archives, fault, manual_dir, wrong_file
+from experiments.data.download import answers, download
+from experiments.data.raw import Archives
 from experiments.data.tfds import BUILDERS, Name, Prepared, find
-
-# Seconds in which a host has to answer; TFDS itself would try ten times.
-PATIENCE = 5.0
 
 Say = Callable[[str], None]
 
+# What reading needs that TFDS has prepared, and what preparing needs besides.
+_READS = "tensorflow_datasets", "array_record"
+_PREPARES = "tensorflow", *_READS
+
 
 class UnavailableError(UserError):
-    """The data set cannot be prepared on this machine: no network, or no TensorFlow."""
+    """The data set cannot be had on this machine: files are missing, and their host is silent."""
 
 
-class Archive(NamedTuple):
-    """A file that a data set is made of: name, bytes, SHA-256 in hexadecimal, and its address."""
-
-    name: str
-    size: int
-    sha256: str
-    url: str
-
-    def __str__(self) -> str:
-        return f"{self.name}, {self.size:,} bytes, SHA-256 {self.sha256}"
+def lacking() -> str | None:
+    """The package for want of which TFDS cannot prepare here, or None."""
+    return raw.lacks(*_PREPARES)
 
 
-def archives(name: Name) -> list[Archive]:
-    """The files that TFDS makes a data set of, from its registry of checksums."""
-    import tensorflow_datasets as tfds
-
-    urls = tfds.builder_cls(BUILDERS[name].split("/")[0]).url_infos
-    return [
-        Archive(info.filename, int(info.size), info.checksum, url) for url, info in urls.items()
-    ]
-
-
-def manual_dir(root: Path) -> Path:
-    """Where TFDS looks for files that were fetched by hand."""
-    return root / "downloads" / "manual"
-
-
-def fault(archive: Archive, path: Path) -> str | None:
-    """What is wrong with the file at `path`, or None if it is this archive.
+def at_hand(name: Name, root: Path) -> Prepared | Archives | None:
+    """What can be read at once: what TFDS prepared or, where it cannot, the archives; else None.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: something is there, but damaged or not what its name says.
     """
-    try:
-        size = path.stat().st_size
-        if size != archive.size:
-            return f"it has {size:,} bytes, not {archive.size:,}"
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    return None if digest == archive.sha256 else f"its SHA-256 is {digest}, not {archive.sha256}"
+    if not raw.lacks(*_READS) and (prepared := find(name, root)):
+        return prepared
+    missing = lacking()
+    return raw.find(name, root, missing) if missing else None
 
 
-def prepare(name: Name, root: Path, say: Say) -> Prepared:
-    """Let TFDS prepare a data set under `root`, unless it is there already.
+def prepare(name: Name, root: Path, say: Say) -> Prepared | Archives:
+    """Let TFDS prepare a data set under `root`, or fetch its archives, unless it is there already.
 
     Args:
         name: `imdb` or `mnist`.
@@ -87,31 +64,33 @@ def prepare(name: Name, root: Path, say: Say) -> Prepared:
         say: gets a line before it begins.
 
     Raises:
-        UnavailableError: TensorFlow is missing, or files are and their host does not answer.
+        UnavailableError: files are missing and their host does not answer.
         UserError: anything else; what stands in `root` is then as unprepared as before.
     """
-    if (prepared := find(name, root)) is not None:
-        return prepared
-    if importlib.util.find_spec("tensorflow") is None:
-        raise UnavailableError(
-            f"preparing {name} needs TensorFlow once, which is not installed; "
-            "run `pip install tensorflow-cpu`"
-        )
-    missing = [archive for archive in archives(name) if not _is_there(archive, name, root)]
-    if missing and not _answers(missing[0].url):
+    if (source := at_hand(name, root)) is not None:
+        return source
+    package = lacking()
+    missing = [archive for archive in archives(name) if not _is_there(archive, name, root, package)]
+    if missing and not answers(missing[0].url):
         raise UnavailableError(
             f"{missing[0].url} cannot be reached and {missing[0].name} is not in "
             f"{manual_dir(root)}; `python -m experiments.data status --data-dir "
             f"{shlex.quote(str(root))}` says what goes there"
         )
     _check_writable(root)
-    say(f"preparing {name} in {root} with TFDS, once; this can take minutes")
-    problem = _run_child(name, root)
+    problem = "its archives are gone again"
+    if package is not None:
+        for archive in missing:
+            say(f"fetching {archive.url} ({archive.size:,} bytes), once")
+            download(archive, manual_dir(root) / archive.name)
+    else:
+        say(f"preparing {name} in {root} with TFDS, once; this can take minutes")
+        problem = _run_child(name, root)
     # Asked of the disk: another process may have prepared the same meanwhile.
-    prepared = find(name, root)
-    if prepared is None:
+    source = at_hand(name, root)
+    if source is None:
         raise UserError(f"{name} could not be prepared in {root}: {problem}")
-    return prepared
+    return source
 
 
 def _check_writable(root: Path) -> None:
@@ -124,42 +103,20 @@ def _check_writable(root: Path) -> None:
         ) from None
 
 
-def _is_there(archive: Archive, name: Name, root: Path) -> bool:
-    """Whether TFDS need not download this archive."""
+def _is_there(archive: Archive, name: Name, root: Path, package: str | None) -> bool:
+    """Whether this archive need not be downloaded, by TFDS or, where it lacks a package, by us."""
     by_hand = manual_dir(root) / archive.name
     if by_hand.exists():
         if problem := fault(archive, by_hand):
-            raise UserError(
-                f"{by_hand} is not the right file: {problem}; fetch {archive.url} again"
-            )
+            raise wrong_file(archive, by_hand, problem)
         return True
+    if package is not None:
+        return False
     from tensorflow_datasets.core.download.resource import get_dl_fname
 
     kept = get_dl_fname(archive.url, archive.sha256)
     folders = (root / "downloads", root / "downloads" / BUILDERS[name].split("/")[0])
     return any((folder / kept).exists() for folder in folders)
-
-
-def _answers(url: str) -> bool:
-    """Whether the address can be downloaded from, known within a few seconds."""
-    import requests
-
-    reached = threading.Event()
-
-    def ask() -> None:
-        try:
-            # GET as the download will do it, proxies included, but its body is never read.
-            with requests.get(url, stream=True, timeout=PATIENCE) as response:
-                if response.ok:
-                    reached.set()
-        except requests.RequestException:
-            pass
-
-    # In a thread: the timeout of `requests` does not cover the look-up of the host's name.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(2 * PATIENCE)
-    return reached.is_set()
 
 
 def _run_child(name: Name, root: Path) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 
 from experiments.config.cli import UserError
 from experiments.data import sample_reviews
-from experiments.data.source import Data, Say, obtain
+from experiments.data.raw import Archives
+from experiments.data.source import Data, Say, manner, obtain, read
 from experiments.data.text import FIRST_WORD, TOKENIZER, Corpus, Vocabulary, index
-from experiments.data.tfds import Prepared, Split, read
+from experiments.data.tfds import Prepared, Split
 from experiments.storage import array_cache
 
 # As many as an LSTM needs to learn the grammar within ten epochs; a second to make.
@@ -58,12 +59,11 @@ def load_text(data: Data, data_dir: str | None, vocabulary: int, say: Say) -> Te
     return TextData(dataset, train.limit(size), test.limit(size), words.first(size))
 
 
-def _tokens(prepared: Prepared, say: Say) -> Tokens:
+def _tokens(prepared: Prepared | Archives, say: Say) -> Tokens:
     """The numbered words of all reviews, kept from an earlier start if there was one."""
 
     def make() -> array_cache.Arrays:
-        count = sum(prepared.counts.values())
-        say(f"reading and numbering the words of {count:,} reviews, once")
+        say(f"reading the reviews and numbering their words, once{manner(prepared)}")
         return _pack(*index(_texts(prepared, "train"), _texts(prepared, "test")))
 
     made_by = prepared.fingerprint(), TOKENIZER, _LAYOUT, unicodedata.unidata_version
@@ -84,7 +84,7 @@ def _unpack(arrays: array_cache.Arrays) -> Tokens:
     return train, test, Vocabulary(tuple(words))
 
 
-def _texts(prepared: Prepared, split: Split) -> tuple[list[str], list[int]]:
+def _texts(prepared: Prepared | Archives, split: Split) -> tuple[list[str], list[int]]:
     examples = read(prepared, split)
     texts = [example["text"].decode("utf-8", "replace") for example in examples]
     labels = [int(example["label"]) for example in examples]

@@ -2,17 +2,19 @@
 
 For every data set, `tfds` is the data set or an error; `auto` is the data set too, but where it is
 neither prepared nor can be fetched, the sample, announced by a banner; `sample` is the sample, and
-nothing is looked for.
+nothing is looked for. Where TFDS cannot prepare, the data set is its archives: the same examples.
 """
 
 import shlex
 import textwrap
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from experiments.config.cli import UserError
-from experiments.data.prepare import Say, UnavailableError, prepare
-from experiments.data.tfds import Name, Prepared, data_root, find
+from experiments.data import raw, tfds
+from experiments.data.prepare import Say, UnavailableError, at_hand, prepare
+from experiments.data.raw import Archives
+from experiments.data.tfds import Name, Prepared, Split, data_root
 
 Data = Literal["auto", "tfds", "sample"]
 
@@ -23,8 +25,8 @@ _SAMPLE: dict[Name, tuple[str, str]] = {
 }
 
 
-def obtain(name: Name, data: Data, data_dir: str | None, say: Say) -> Prepared | None:
-    """The prepared data set, prepared first where that has to be done; None for the sample.
+def obtain(name: Name, data: Data, data_dir: str | None, say: Say) -> Prepared | Archives | None:
+    """The data set, prepared or fetched first where that has to be done; None for the sample.
 
     Args:
         name: which data set.
@@ -38,9 +40,9 @@ def obtain(name: Name, data: Data, data_dir: str | None, say: Say) -> Prepared |
     if data == "sample":
         return None
     root = data_root(data_dir)
-    prepared = find(name, root)
-    if prepared is not None:
-        return prepared
+    source = at_hand(name, root)
+    if source is not None:
+        return source
     # A directory that the user named and that is not there is more likely misspelt than meant to
     # be new.
     if data_dir is not None and not root.exists():
@@ -55,6 +57,22 @@ def obtain(name: Name, data: Data, data_dir: str | None, say: Say) -> Prepared |
             raise
         say(_banner(name, root, str(reason)))
         return None
+
+
+def read(source: Prepared | Archives, split: Split) -> list[dict[str, Any]]:
+    """All examples of a split, text as bytes, images as uint8 arrays; see `tfds.read`.
+
+    Raises:
+        UserError: a file is missing or damaged, or does not hold what it should.
+    """
+    return raw.read(source, split) if isinstance(source, Archives) else tfds.read(source, split)
+
+
+def manner(source: Prepared | Archives) -> str:
+    """What is said of how the examples are read: nothing, where it is the usual way."""
+    if isinstance(source, Prepared):
+        return ""
+    return f", straight from {source.directory}, as {raw.reason(source.name, source.lacking)}"
 
 
 def _banner(name: Name, root: Path, reason: str) -> str:

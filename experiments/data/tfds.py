@@ -29,7 +29,7 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 class Prepared(NamedTuple):
-    """A prepared data set: where it lies, and the number of examples in each split."""
+    """A prepared data set: where it lies, and the examples in each split that is there."""
 
     name: Name
     directory: Path
@@ -78,7 +78,8 @@ def find(name: Name, root: Path) -> Prepared | None:
     """The newest prepared version under `root`, or None.
 
     Raises:
-        UserError: there is one, but it is damaged or not in the `array_record` format.
+        UserError: there is one, but it is damaged, without a shard that a training reads, or not
+            in the `array_record` format.
     """
     try:
         candidates = list((root / BUILDERS[name]).iterdir())
@@ -127,13 +128,14 @@ def read(prepared: Prepared, split: Split) -> list[dict[str, Any]]:
 
 
 def _counts(name: Name, directory: Path) -> dict[str, int]:
-    """Examples per split out of `dataset_info.json`."""
+    """Examples per split out of `dataset_info.json`, for those whose shards are there."""
     path = directory / "dataset_info.json"
     incomplete = Prepared(name, directory, {})
     try:
         info = json.loads(path.read_text("utf-8"))
         file_format = info["fileFormat"]
         counts = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
+        shards = {split["name"]: _shards(info["name"], split) for split in info["splits"]}
         missing = [split for split in SPLITS if split not in counts]
     except FileNotFoundError:
         raise _damaged(incomplete, path, "it is missing") from None
@@ -150,7 +152,25 @@ def _counts(name: Name, directory: Path) -> dict[str, int]:
             f"TensorFlow; run `python -m experiments.data prepare {name} --data-dir {other}` and "
             "give that --data-dir"
         )
+    for split, names in shards.items():
+        gone = [name for name in names if not (directory / name).exists()]
+        if gone and split in SPLITS:
+            raise _damaged(incomplete, directory / gone[0], "it is missing")
+        if gone:
+            del counts[split]
     return counts
+
+
+def _shards(name: str, split: Mapping[str, Any]) -> list[str]:
+    """The files of a split, by TFDS's own names or as `dataset_info.json` says they are called."""
+    template = split.get("filepathTemplate") or "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    values = {"DATASET": name, "SPLIT": split["name"], "FILEFORMAT": "array_record"}
+    n = len(split["shardLengths"])
+    numbers = [(f"{k:05d}", f"{n:05d}") for k in range(n)]
+    return [
+        template.format(**values, SHARD_INDEX=k, NUM_SHARDS=of, SHARD_X_OF_Y=f"{k}-of-{of}")
+        for k, of in numbers
+    ]
 
 
 def _check_count(prepared: Prepared, path: Path, count: int) -> None:

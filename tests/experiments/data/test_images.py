@@ -104,7 +104,7 @@ def test_a_damaged_shard_is_an_error_and_nothing_is_kept(tiny, said, cache) -> N
 
 
 def test_without_mnist_auto_takes_the_sample_and_says_so(tmp_path, said, monkeypatch) -> None:
-    monkeypatch.setattr(prepare, "_answers", lambda url: False)
+    monkeypatch.setattr(prepare, "answers", lambda url: False)
     (tmp_path / "empty").mkdir()
     data = load_images("auto", str(tmp_path / "empty"), said.append)
     assert data.dataset == "sample"

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -11,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_archives
 import tiny_imdb
 from root import ROOT
 
 from experiments.config.cli import UserError
 from experiments.data import prepare as preparing
-from experiments.data.prepare import Archive, UnavailableError, archives, fault, manual_dir, prepare
-from experiments.data.tfds import find, read
+from experiments.data import raw
+from experiments.data.archives import Archive, archives, fault, manual_dir
+from experiments.data.prepare import UnavailableError, prepare
+from experiments.data.tfds import BUILDERS, find, read
 
 
 @pytest.fixture
@@ -44,6 +46,8 @@ def mnist_root(data_dir, tmp_path) -> Path:
     source = manual_dir(Path(data_dir))
     if not (source / "train-images-idx3-ubyte.gz").exists():
         pytest.skip(f"needs the four MNIST archives in {source}; set JAXRNN_DATA_DIR")
+    if package := preparing.lacking():
+        pytest.skip(f"TFDS prepares nothing without {package}")
     manual_dir(tmp_path).mkdir(parents=True)
     for path in source.glob("*-ubyte.gz"):
         shutil.copyfile(path, manual_dir(tmp_path) / path.name)
@@ -58,7 +62,15 @@ def message(kind: type[UserError], call, *args) -> str:
     return str(caught.value)
 
 
-def test_archives_come_from_the_registry() -> None:
+def test_archives_are_those_of_the_registry() -> None:
+    """Name, size, digest and address as the installed TFDS has them."""
+    import tensorflow_datasets as tfds
+
+    for name in ("imdb", "mnist"):
+        urls = tfds.builder_cls(BUILDERS[name].split("/")[0]).url_infos
+        assert [tuple(archive) for archive in archives(name)] == [
+            (info.filename, int(info.size), info.checksum, url) for url, info in urls.items()
+        ]
     (imdb,) = archives("imdb")
     assert (imdb.name, imdb.size) == ("aclImdb_v1.tar.gz", 84_125_825)
     assert imdb.url.endswith(imdb.name)
@@ -74,6 +86,7 @@ def test_fault(tmp_path) -> None:
     assert fault(archive, path) is None
     assert fault(archive._replace(size=1234), path) == "it has 3 bytes, not 1,234"
     assert fault(archive._replace(sha256="f" * 64), path).startswith("its SHA-256 is ba7816bf")
+    assert fault(archive, tmp_path) == "it is a directory"
     with pytest.raises(UserError) as caught:
         fault(archive, tmp_path / "none")
     assert "cannot be read" in str(caught.value)
@@ -88,7 +101,14 @@ def test_mnist_is_prepared_by_tfds_from_archives(mnist_root, said) -> None:
     rows = read(prepared, "test")
     images = np.stack([row["image"] for row in rows])
     assert (images.shape, images.dtype) == ((10_000, 28, 28, 1), np.uint8)
-    # The archives read without TFDS: the same pictures, which TFDS has shuffled.
+    # Read without TFDS they are the same, in the same order.
+    without = raw.find("mnist", mnist_root, "tensorflow")
+    for split in ("train", "test"):
+        pairs = zip(read(prepared, split), raw.read(without, split), strict=True)
+        assert all(
+            a["label"] == b["label"] and np.array_equal(a["image"], b["image"]) for a, b in pairs
+        )
+    # And independently: the same pictures, which TFDS has shuffled.
     import gzip
 
     def unpacked(name: str, header: int) -> np.ndarray:
@@ -130,44 +150,18 @@ def test_without_a_network_it_is_known_at_once(tmp_path, said) -> None:
     assert not root.exists()
 
 
-def test_a_host_that_never_answers(monkeypatch) -> None:
-    monkeypatch.setattr(preparing, "PATIENCE", 0.3)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        start = time.monotonic()
-        assert not preparing._answers(f"http://127.0.0.1:{server.getsockname()[1]}/file")
-        assert time.monotonic() - start < 3
-
-
-@pytest.mark.parametrize(("status", "answers"), [("200 OK", True), ("404 Not Found", False)])
-def test_only_a_file_that_is_there_counts(monkeypatch, status, answers) -> None:
-    import http.server
-    import threading
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(int(status[:3]))
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        assert preparing._answers(f"http://127.0.0.1:{server.server_port}/file") is answers
-        thread.join()
-
-
-def test_without_tensorflow(tmp_path, said, monkeypatch) -> None:
-    monkeypatch.setattr(preparing.importlib.util, "find_spec", lambda name: None)
-    mistake = message(UnavailableError, prepare, "imdb", tmp_path, said.append)
-    assert "pip install tensorflow-cpu" in mistake
+@pytest.mark.usefixtures("no_network")
+def test_without_tensorflow_the_archives_are_needed_as_well(tmp_path, said, monkeypatch) -> None:
+    tiny_archives.lack(monkeypatch, "tensorflow")
+    root = tmp_path / "not there yet"
+    mistake = message(UnavailableError, prepare, "imdb", root, said.append)
+    assert "http://127.0.0.1:9/aclImdb_v1.tar.gz cannot be reached" in mistake
+    assert str(manual_dir(root)) in mistake
+    assert not root.exists()
 
 
 def test_a_prepared_data_set_needs_nothing(tmp_path, said, monkeypatch) -> None:
-    monkeypatch.setattr(preparing.importlib.util, "find_spec", lambda name: None)
+    tiny_archives.lack(monkeypatch, "tensorflow")
     tiny_imdb.write(tmp_path, [("a", 0)], [("b", 1)])
     assert prepare("imdb", tmp_path, said.append).counts == {"train": 1, "test": 1}
 

@@ -45,7 +45,7 @@ def tiny(tmp_path) -> str:
 
 @pytest.fixture
 def no_network(monkeypatch) -> None:
-    monkeypatch.setattr(prepare, "_answers", lambda url: False)
+    monkeypatch.setattr(prepare, "answers", lambda url: False)
 
 
 def message(*args) -> str:

@@ -46,7 +46,7 @@ def test_reading_imports_no_tensorflow(tmp_path) -> None:
     tiny_imdb.write(tmp_path, TRAIN, TEST)
     code = (
         "import sys; from pathlib import Path; from experiments.data.tfds import find, read\n"
-        "from experiments.data.prepare import archives; archives('imdb'), archives('mnist')\n"
+        "from experiments.data.archives import archives; archives('imdb'), archives('mnist')\n"
         f"assert len(read(find('imdb', Path({str(tmp_path)!r})), 'train')) == 100\n"
         "assert 'tensorflow_datasets' in sys.modules\n"
         "sys.exit('tensorflow' in sys.modules)"
@@ -191,6 +191,38 @@ def test_missing_and_foreign_shards(tmp_path) -> None:
     assert f"{train} cannot be used: 30 records, not 100;" in message(read, prepared, "train")
     train.unlink()
     assert re.match(f"{train} cannot be used: .*No such file", message(read, prepared, "train"))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_data_set_without_a_shard_is_not_called_prepared(tmp_path, split) -> None:
+    directory = tiny_imdb.write(tmp_path, TRAIN, TEST, shards=3)
+    shard = directory / tiny_imdb.SHARD.format(split=split, k=1, of=3)
+    shard.unlink()
+    said = message(find, "imdb", tmp_path)
+    assert said.startswith(f"{shard} cannot be used: it is missing; delete {directory} and run")
+
+
+def test_a_split_that_nobody_reads_may_be_missing(tmp_path) -> None:
+    """As where the reviews without a label were deleted: they count no longer."""
+    directory = tiny_imdb.write(tmp_path, TRAIN, TEST)
+    path = directory / "dataset_info.json"
+    info = json.loads(path.read_text())
+    info["splits"].append({"name": "unsupervised", "shardLengths": ["50", "50"]})
+    path.write_text(json.dumps(info))
+    assert find("imdb", tmp_path).counts == {"train": 100, "test": 30}
+    for k in range(2):
+        (directory / tiny_imdb.SHARD.format(split="unsupervised", k=k, of=2)).write_bytes(b"")
+    assert find("imdb", tmp_path).counts == {"train": 100, "test": 30, "unsupervised": 100}
+
+
+def test_shards_have_the_names_that_the_description_gives(tmp_path) -> None:
+    directory = tiny_imdb.write(tmp_path, TRAIN, TEST)
+    path = directory / "dataset_info.json"
+    path.write_text(path.read_text().replace("{SHARD_X_OF_Y}", "{SHARD_INDEX}_{NUM_SHARDS}"))
+    for split in ("train", "test"):
+        shard = directory / tiny_imdb.SHARD.format(split=split, k=0, of=1)
+        shard.rename(directory / f"imdb_reviews-{split}.array_record-00000_00001")
+    assert find("imdb", tmp_path).counts == {"train": 100, "test": 30}
 
 
 @pytest.mark.parametrize(
