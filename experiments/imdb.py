@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from experiments.config.cli import run
-from experiments.config.imdb import RECIPES, Settings, resolve
+from experiments.config.imdb import RECIPES, TITLE, Settings, resolve
 from experiments.runs.restore import parse_training
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ def task(settings: Settings, data: "TextData") -> "Task":
     from experiments.data.text_batches import PaddedTexts
     from experiments.models.build import network
     from experiments.runs.directory import VOCABULARY
+    from experiments.training import fits
     from experiments.training.task import Task, digest
 
+    fits.check(settings, data.vocabulary.size)
     text, training = settings.text, settings.training
     count = len(data.train.labels)
     rows, held_out = split_validation(count, text.validation_fraction, training.seed)
@@ -53,7 +55,7 @@ def task(settings: Settings, data: "TextData") -> "Task":
     tests = PaddedTexts(data.test, text.max_length, text.truncate, texts.boundaries)
     return Task(
         name="imdb",
-        title="IMDB sentiment",
+        title=TITLE if data.dataset == "imdb" else "Generated reviews",
         dataset=data.dataset,
         model=network(settings, data.vocabulary.size),
         train=Batches(texts, rows, training.batch_size),
@@ -66,6 +68,7 @@ def task(settings: Settings, data: "TextData") -> "Task":
             "test": digest(*data.test),
             "vocabulary": data.vocabulary.digest,
         },
+        ask=lambda path: f'python -m experiments.predict {path} "A film to remember."',
     )
 
 

@@ -57,8 +57,10 @@ def task(settings: Settings, data: "ImageData") -> "Task":
     from experiments.data.image_batches import ImageSequences
     from experiments.data.shuffling import split_validation
     from experiments.models.build import network, reading
+    from experiments.training import fits
     from experiments.training.task import Task, digest
 
+    fits.check(settings, None)
     image, training = settings.image, settings.training
     count = min(image.examples, len(data.train.labels))
     rows, held_out = split_validation(count, image.validation_fraction, training.seed)
@@ -75,6 +77,7 @@ def task(settings: Settings, data: "ImageData") -> "Task":
         inputs=how.shape,
         save=lambda run_dir: None,
         digests={"training": digest(*data.train), "test": digest(*data.test)},
+        ask=lambda path: f"python -m experiments.predict {path} digit.png",
     )
 
 

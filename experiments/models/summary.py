@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
+import jaxrnn
 from experiments.models.classifier import Classifier
 from experiments.models.ensemble import Ensemble, members
 
@@ -15,6 +16,12 @@ class Layer(NamedTuple):
     name: str
     output: str
     parameters: int
+
+
+def engine(cell: str) -> str:
+    """The name of what runs the recurrence of float32 weights here; of no cell, none."""
+    known = jaxrnn.CELLS.get(cell)
+    return "none" if known is None else jaxrnn.engines.choose(known, "float32").name
 
 
 def count(tree: Any) -> int:

@@ -30,6 +30,16 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def memory() -> int | None:
+    """Bytes of memory that this process may use; None where the system does not say."""
+    sizes = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no `sysconf`
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # a container's; "max" where it has none
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(sizes, default=None)
+
+
 def _cpuinfo(*names: str) -> list[str]:
     """Linux's lines of these names, of every core; none elsewhere."""
     try:

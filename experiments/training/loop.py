@@ -27,7 +27,7 @@ from experiments.runs.results import best_row
 from experiments.training.devices import ONE_DEVICE, Placement
 from experiments.training.nonfinite import Seen, Watch
 from experiments.training.processes import Shared
-from experiments.training.progress import Bar, Screen
+from experiments.training.progress import Bar, Pace, Screen
 from experiments.training.signals import watch
 from experiments.training.step import (
     Steps,
@@ -103,6 +103,7 @@ class Runner:
             style="bold",
         )
         self.screen.say(f"curves: {self.directory.path / 'curves.png'}")
+        self.screen.say(f"ask it: {self.task.ask(self.directory.path)}")
         return 0
 
     def fit(self) -> dict[str, Any] | Stopped:
@@ -163,13 +164,14 @@ class Runner:
         epoch, steps_per_epoch = len(self.rows), self.task.train.steps_per_epoch
         saved = time.perf_counter()
         late: Seen | None = None
+        pace = Pace()
         first = int(state.step) - epoch * steps_per_epoch
         bar.update(self._epoch_name(epoch), first, steps_per_epoch, numbers=["compiling"])
         for n in range(first, steps_per_epoch):
             batch = self.task.train.train(self.training.seed, epoch, n)
             state, report = self.steps.train(state, batch.examples)
             # The numbers of the step before, while this one is being computed.
-            self._show(bar, epoch, n, late, time.perf_counter() - begun)
+            self._show(bar, epoch, n, late, pace)
             late = Seen(epoch * steps_per_epoch + n + 1, batch.rows, report)
             waited = (time.perf_counter() - saved) / 60
             every = self.run.checkpoint_steps
@@ -255,8 +257,10 @@ class Runner:
             return False
         return len(self.rows) - best_row(self.rows)["epoch"] >= self.training.patience
 
-    def _show(self, bar: Bar, epoch: int, n: int, late: Seen | None, seconds: float) -> None:
+    def _show(self, bar: Bar, epoch: int, n: int, late: Seen | None, pace: Pace) -> None:
         self.watch.look(late)
+        pace.step()
+        seconds = pace.seconds()
         numbers = []
         if late is not None:
             loss, accuracy = late.report.totals.means()
@@ -270,8 +274,8 @@ class Runner:
             done,
             total,
             numbers=numbers,
-            rate=done * self.training.batch_size / seconds,
-            seconds_left=ahead * seconds / done,
+            rate=seconds and self.training.batch_size / seconds,
+            seconds_left=seconds and ahead * seconds,
         )
 
     def _epoch_name(self, epoch: int) -> str:
@@ -286,7 +290,7 @@ class Runner:
             {
                 "data": {"dataset": task.dataset, **sizes},
                 "settings": shown(self.settings),
-                "devices": Counter(config["devices"]),
+                "devices": {**Counter(config["devices"]), "engine": summary.engine(self.cell)},
                 "run": {"directory": self.directory.path},
             },
             summary.summary(task.model, task.inputs),

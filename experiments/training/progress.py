@@ -4,7 +4,10 @@ On a terminal the bar is live; anywhere else (a file, a pipe, CI) there are plai
 """
 
 import contextlib
+import statistics
 import sys
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +20,8 @@ from rich.text import Text
 
 from experiments.config.cli import printable, unheard
 
+PARTS = ("train", "val")
+
 
 class Screen:
     """Writes to standard output, or nothing at all when `quiet`.
@@ -27,6 +32,7 @@ class Screen:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(highlight=False, quiet=quiet)
+        self._has_heading = False
 
     def say(self, line: str, style: str = "") -> None:
         """A line (or several) above the bar, if there is one; never cut."""
@@ -64,17 +70,17 @@ class Screen:
         self._print()
 
     def row(self, row: Mapping[str, Any], epochs: int, *, best: bool) -> None:
-        """One epoch's numbers."""
-        width = len(str(epochs))
-        parts = [
-            f"epoch {row['epoch']:>{width}}/{epochs}",
-            f"loss {row['train_loss']:.4f}",
-            f"accuracy {row['train_accuracy']:6.2%}",
-            f"val loss {row['val_loss']:.4f}",
-            f"val accuracy {row['val_accuracy']:6.2%}",
-            f"{row['seconds']:.1f} s",
-        ]
-        self.say("  ".join(parts) + ("  best" if best else ""), style="bold" if best else "")
+        """One epoch's numbers, at most 60 columns; before the first, what they are."""
+        width = max(5, 2 * len(str(epochs)) + 1)
+        if not self._has_heading:
+            self._has_heading = True
+            self.say(f"{'':{width}}  {'training':>16}  {'validation':>16}", style="cyan")
+            pair = f"{'loss':>7} {'accuracy':>8}"
+            self.say(f"{'epoch':>{width}}  {pair}  {pair}  seconds", style="cyan")
+        pairs = [f"{row[f'{part}_loss']:>7.4f} {row[f'{part}_accuracy']:>8.2%}" for part in PARTS]
+        name = f"{row['epoch']}/{epochs}"
+        line = "  ".join([f"{name:>{width}}", *pairs, f"{row['seconds']:>7.1f}"])
+        self.say(line + ("  best" if best else ""), style="bold" if best else "")
 
     @contextmanager
     def bar(self) -> Iterator["Bar"]:
@@ -93,6 +99,26 @@ class Screen:
                 live.stop()
 
 
+class Pace:
+    """How long steps take, without those that compile: the time left is not theirs to tell."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._steps: deque[float] = deque(maxlen=200)
+
+    def step(self) -> None:
+        """A step has ended."""
+        now = time.perf_counter()
+        self._steps.append(now - self._last)
+        self._last = now
+
+    def seconds(self) -> float | None:
+        """Mean of the latest steps; None before one is known that did not compile."""
+        usual = 5 * statistics.median(self._steps) if len(self._steps) > 1 else 0.0
+        steps = [seconds for seconds in self._steps if seconds <= usual]
+        return statistics.fmean(steps) if steps else None
+
+
 class Bar:
     """Epoch, progress in it, loss, accuracy, validation, speed and time left, on one line."""
 
@@ -107,7 +133,7 @@ class Bar:
         total: int,
         *,
         numbers: Iterable[str] = (),
-        rate: float = 0.0,
+        rate: float | None = None,
         seconds_left: float | None = None,
     ) -> None:
         """`done` of `total` steps of this epoch (or of its evaluation); `rate` in examples/s."""

@@ -25,6 +25,7 @@ class Task(NamedTuple):
         inputs: shape of one example, for the table of layers.
         save: writes into the run's directory what `predict` needs besides the checkpoint.
         digests: SHA-256 of what the data consists of, so that another is never taken for it.
+        ask: gives the command that asks the run in a directory.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Task(NamedTuple):
     inputs: tuple[int, ...]
     save: Callable[[Path], None]
     digests: Mapping[str, str]
+    ask: Callable[[Path], str]
 
 
 def digest(*arrays: np.ndarray) -> str:
