@@ -87,7 +87,9 @@ class Gradients:
     """TFDS's data_dir."""
     steps: Annotated[int, Range(1, 10**6)] = 300
     """Training steps of each network that is trained here."""
-    length: Annotated[int, Range(2, 10**4)] = 200
+    length: Annotated[
+        int | None, Range(2, 10**4), path("200, less where reviews are short", metavar="INT")
+    ] = None
     """Words: the last ones of reviews that have at least so many."""
     units: Annotated[int, Range(1, 4096)] = 32
     """Width of the state of the networks that are made here."""
@@ -190,9 +192,13 @@ def _gradients(settings: Gradients) -> None:
     for directory in settings.runs:
         RunDir(directory).config()  # a mistyped name is told before the data are read
     text = load_text(settings.data, settings.data_dir, WORDS, say)
-    from experiments.memory import gradient_plots, gradient_study
+    from experiments.memory import gradient_plots, gradient_study, gradients
 
-    parts = (settings.length, settings.steps, settings.units, settings.seed)
+    length = settings.length or gradients.usual_length(text.train, text.test)
+    if settings.length is None and length < gradients.LENGTH:
+        say(f"--length is {length}, which a quarter of these reviews reach")
+    settings = dataclasses.replace(settings, length=length)
+    parts = (length, settings.steps, settings.units, settings.seed)
     study = gradient_study.Study(text, WORDS, settings.runs, *parts)
     rows: list[dict[str, Any]] = []
     for row in gradient_study.rows(study, say):

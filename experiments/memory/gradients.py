@@ -25,6 +25,9 @@ REVIEWS = 64  # looked at; a median over them is steady to a few percent
 BATCH = 64
 
 
+LENGTH = 200  # words looked at, where enough reviews have them
+
+
 class Reviews(NamedTuple):
     """Tokens [N, T] and labels [N], each review exactly T words."""
 
@@ -43,13 +46,26 @@ class Training(NamedTuple):
     distances: list[float]
 
 
+def usual_length(*corpora: Corpus) -> int:
+    """As many words as a quarter of the reviews of each corpus have, but no more than `LENGTH`."""
+    return min(LENGTH, *(_reached(corpus, len(corpus.lengths) // 4) for corpus in corpora))
+
+
+def _reached(corpus: Corpus, reviews: int) -> int:
+    """The most words that so many reviews have, or as many as are needed; at least 2."""
+    longest = np.sort(corpus.lengths)[::-1]
+    place = max(reviews, BATCH) - 1
+    return max(2, int(longest[place])) if place < len(longest) else 2
+
+
 def long_reviews(corpus: Corpus, length: int, most: int, seed: int) -> Reviews:
     """At most so many reviews that have `length` words, cut to their last ones, in random order."""
     rows = np.flatnonzero(corpus.lengths >= length)
     if len(rows) < BATCH:
-        raise UserError(
-            f"--length is {length}; only {len(rows)} reviews are that long, and {BATCH} are needed"
-        )
+        few = f"only {len(rows)} reviews are that long, and {BATCH} are needed"
+        enough = len(corpus.lengths) >= BATCH
+        hint = f": give at most {_reached(corpus, BATCH)}" if enough else ": give other data"
+        raise UserError(f"--length is {length}; {few}{hint}")
     rows = np.random.default_rng(seed).permutation(rows)[:most]
     tokens = np.stack([corpus.example(int(row))[-length:] for row in rows]).astype(np.int32)
     return Reviews(tokens, np.asarray(corpus.labels[rows], np.int32))

@@ -13,8 +13,10 @@ from tables import random_params
 import jaxrnn
 from experiments.config import cli
 from experiments.config.cli import UserError
+from experiments.data.text import Corpus
 from experiments.memory import __main__ as memory
-from experiments.memory import gradient_plots, gradients, lag, plots
+from experiments.memory import gradient_plots, gradient_study, gradients, lag, plots
+from experiments.plots.style import figure
 
 CELL_NAMES = ["rnn", "lstm", "gru"]
 
@@ -337,6 +339,55 @@ def test_changing_a_model_leaves_the_other_alone():
     assert np.all(np.diff(trained.distances) > 0)
 
 
+def corpus(lengths):
+    """Texts of these lengths."""
+    offsets = np.cumsum([0, *lengths])
+    labels = np.arange(len(lengths), dtype=np.int32) % 2
+    return Corpus(np.full(offsets[-1], 4, np.int32), offsets, labels)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "length"),
+    [
+        (range(1, 401), range(1, 801), 200),  # a quarter of them have at least 301 and 601
+        (range(1, 401), range(1, 201), 137),  # of the shorter ones 64 are needed, the longest
+        (range(1, 401), range(1, 281), 200),
+        ([7] * 300 + [90] * 100, [8] * 300 + [95] * 100, 90),
+        ([7] * 301 + [90] * 99, [8] * 300 + [95] * 100, 7),
+        ([1] * 100, [1] * 100, 2),
+        ([50] * 63, [60] * 64, 2),
+    ],
+)
+def test_the_usual_length_is_one_that_a_quarter_of_the_reviews_have(train, test, length):
+    assert gradients.usual_length(corpus(train), corpus(test)) == length
+
+
+def test_short_reviews_shorten_the_default_and_this_is_said(tmp_path, capsys, monkeypatch):
+    """The built-in sample has no review of 200 words; a quarter of each part has 93."""
+    given = []
+
+    def rows(study, say):
+        given.append(study.length)
+        yield {"study": "cells"}
+
+    monkeypatch.setattr(gradient_study, "rows", rows)
+    monkeypatch.setattr(gradient_plots, "draw", lambda rows, dataset: figure(2, 2, dataset))
+    out = tmp_path / "out"
+    memory.main(["gradients", "--data", "sample", "--out", str(out)])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "--length is 93, which a quarter of these reviews reach"
+    assert given == [93]
+    assert json.loads((out / "config.json").read_text())["settings"]["length"] == 93
+
+
+@pytest.mark.slow
+def test_the_command_runs_on_the_sample_as_it_is(tmp_path):
+    out = tmp_path / "out"
+    memory.main(["gradients", "--data", "sample", "--out", str(out)])
+    assert {len(row["median"]) for row in rows_of(out) if "median" in row} == {93}
+    assert_picture(out / "gradients.png", 1650, 1290)
+
+
 @pytest.mark.slow
 def test_a_finished_run_is_looked_at(tmp_path, capsys):
     from experiments import imdb
@@ -374,6 +425,7 @@ def test_a_finished_run_is_looked_at(tmp_path, capsys):
         (["gradients", "--runs", "nowhere"], "nowhere is no run"),
         (["gradients", "--data", "tfds", "--data-dir", "nowhere"], "nowhere does not exist"),
         (["gradients", "--data", "sample", "--length", "9999"], "--length is 9999; only 0 reviews"),
+        (["gradients", "--data", "sample", "--length", "140"], "needed: give at most 12\\d$"),
         (["forget"], "forget"),
     ],
 )
