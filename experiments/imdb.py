@@ -26,14 +26,22 @@ def main(args: list[str] | None = None) -> int:
     settings = resolve(parse_training(Settings, args, "imdb", RECIPES))
     # Imported after the parser, so that `--help` and mistakes answer at once.
     from experiments.data.reviews import load_text
+    from experiments.report.seeds import in_turn
     from experiments.training.command import train
 
-    def prepare(say: Callable[[str], None]) -> "Task":
-        text = settings.text
-        return task(settings, load_text(text.data, text.data_dir, text.vocabulary, say))
+    def train_one(settings: Settings) -> int:
+        def prepare(say: Callable[[str], None]) -> "Task":
+            text = settings.text
+            return task(settings, load_text(text.data, text.data_dir, text.vocabulary, say))
 
-    name = settings.recipe or settings.model.cell
-    return train(f"imdb-{name}-seed{settings.training.seed}", settings, prepare)
+        return train(name(settings), settings, prepare)
+
+    return in_turn(settings, name, train_one)
+
+
+def name(settings: Settings) -> str:
+    """A run's name, after its recipe or its cell: its directory in `runs`."""
+    return f"imdb-{settings.recipe or settings.model.cell}-seed{settings.training.seed}"
 
 
 def task(settings: Settings, data: "TextData") -> "Task":
@@ -43,7 +51,7 @@ def task(settings: Settings, data: "TextData") -> "Task":
     from experiments.data.text_batches import PaddedTexts
     from experiments.models.build import network
     from experiments.runs.directory import VOCABULARY
-    from experiments.training import fits
+    from experiments.training import fits, init_from
     from experiments.training.task import Task, digest
 
     fits.check(settings, data.vocabulary.size)
@@ -53,11 +61,13 @@ def task(settings: Settings, data: "TextData") -> "Task":
     texts = PaddedTexts(data.train, text.max_length, text.truncate)
     # The same padded lengths in all parts, because each is compiled.
     tests = PaddedTexts(data.test, text.max_length, text.truncate, texts.boundaries)
+    model = network(settings, data.vocabulary.size)
+    began_with = init_from.begin(settings, model, data.vocabulary)
     return Task(
         name="imdb",
         title=TITLE if data.dataset == "imdb" else "Generated reviews",
         dataset=data.dataset,
-        model=network(settings, data.vocabulary.size),
+        model=model,
         train=Batches(texts, rows, training.batch_size),
         validation=Batches(texts, held_out, training.batch_size),
         test=Batches(tests, None, training.batch_size),
@@ -67,6 +77,7 @@ def task(settings: Settings, data: "TextData") -> "Task":
             "training": digest(*data.train),
             "test": digest(*data.test),
             "vocabulary": data.vocabulary.digest,
+            **began_with,
         },
         ask=lambda path: f'python -m experiments.predict {path} "A film to remember."',
     )

@@ -34,21 +34,29 @@ def main(args: list[str] | None = None) -> int:
     # Imported after the parser, so that `--help` and mistakes answer at once.
     from experiments.data.images import load_images
     from experiments.predict.image import draw_answers
+    from experiments.report.seeds import in_turn
     from experiments.training.command import train
 
-    read: list[ImageData] = []
+    def train_one(settings: Settings) -> int:
+        read: list[ImageData] = []
 
-    def prepare(say: Callable[[str], None]) -> "Task":
-        read.append(load_images(settings.image.data, settings.image.data_dir, say))
-        return task(settings, read[0])
+        def prepare(say: Callable[[str], None]) -> "Task":
+            read.append(load_images(settings.image.data, settings.image.data_dir, say))
+            return task(settings, read[0])
 
-    def after(directory: "RunDir", say: Callable[[str], None]) -> None:
-        for picture in draw_answers(directory, read[0].test):
-            say(f"picture: {picture}")
+        def after(directory: "RunDir", say: Callable[[str], None]) -> None:
+            for picture in draw_answers(directory, read[0].test):
+                say(f"picture: {picture}")
 
+        return train(name(settings), settings, prepare, after=after)
+
+    return in_turn(settings, name, train_one)
+
+
+def name(settings: Settings) -> str:
+    """A run's name, after what is read and its cell: its directory in `runs`."""
     kind = variant(settings).split()[0]
-    name = f"mnist-{kind}-{settings.model.cell}-seed{settings.training.seed}"
-    return train(name, settings, prepare, after=after)
+    return f"mnist-{kind}-{settings.model.cell}-seed{settings.training.seed}"
 
 
 def task(settings: Settings, data: "ImageData") -> "Task":
@@ -57,7 +65,7 @@ def task(settings: Settings, data: "ImageData") -> "Task":
     from experiments.data.image_batches import ImageSequences
     from experiments.data.shuffling import split_validation
     from experiments.models.build import network, reading
-    from experiments.training import fits
+    from experiments.training import fits, init_from
     from experiments.training.task import Task, digest
 
     fits.check(settings, None)
@@ -66,17 +74,19 @@ def task(settings: Settings, data: "ImageData") -> "Task":
     rows, held_out = split_validation(count, image.validation_fraction, training.seed)
     how = reading(settings)
     images = ImageSequences(data.train, how, image.shift)
+    model = network(settings, None)
+    began_with = init_from.begin(settings, model, None)
     return Task(
         name="mnist",
         title=f"{'MNIST' if data.dataset == 'mnist' else 'Font digits'}, {variant(settings)}",
         dataset=data.dataset,
-        model=network(settings, None),
+        model=model,
         train=Batches(images, rows, training.batch_size),
         validation=Batches(images, held_out, training.batch_size),
         test=Batches(ImageSequences(data.test, how), None, training.batch_size),
         inputs=how.shape,
         save=lambda run_dir: None,
-        digests={"training": digest(*data.train), "test": digest(*data.test)},
+        digests={"training": digest(*data.train), "test": digest(*data.test), **began_with},
         ask=lambda path: f"python -m experiments.predict {path} digit.png",
     )
 

@@ -51,7 +51,7 @@ class Range(NamedTuple):
 
 
 # What `path` says that a setting names: the shell opens `~` only where it begins a word.
-PLACES = ("DIR", "FILE", "NAME", "PNG")
+PLACES = ("DIR", "FILE", "NAME", "PNG", "RUN")
 
 
 def path(default: str, *, metavar: str = "DIR") -> Any:
@@ -190,6 +190,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         # A full disk, a name too long for the file system: whatever no command could foresee.
         where = f"{mistake.filename}: " if mistake.filename else ""
         code, text = 2, f"error: {where}{mistake.strerror or mistake}"
+        if not where and _is_homeless():
+            text = "error: the working directory is gone; change into one that is there"
         unheard(sys.stdout)
     except Exception as mistake:
         if not isinstance(mistake, MemoryError) and "RESOURCE_EXHAUSTED" not in str(mistake):
@@ -202,6 +204,14 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         unheard(sys.stdout)
         os._exit(code)  # jax may be computing still, and Python would end under it
     sys.exit(code)
+
+
+def _is_homeless() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def printable(text: str) -> str:

@@ -98,6 +98,11 @@ class Run:
     resume: bool = False
     """Continue the run in this directory where it stopped, or begin it there. --resume RUN alone
     continues that run with its own settings and data."""
+    init_from: Annotated[str | None, path("weights drawn at random", metavar="RUN")] = None
+    """Begin a new run with the weights of another one, of the same network."""
+    seeds: Annotated[str | None, path("one, --seed", metavar="SEED,SEED,...")] = None
+    """Train with each of these seeds in turn, such as 0,1,2, and report them together; each run
+    has its seed at the end of its directory's name."""
     debug_nans: bool = False
     """Let JAX look for the operation that makes the first NaN; slow."""
     checkpoint_steps: Annotated[int | None, Range(1), path("every epoch", metavar="INT")] = None

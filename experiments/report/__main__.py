@@ -7,7 +7,7 @@ Reads nothing but the files of the runs. Any set of runs, finished or not, of an
 """
 
 import dataclasses
-import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +15,11 @@ from typing import Annotated
 import tyro
 
 from experiments.config.cli import UserError, parse, path, run
-from experiments.plots.style import heading, save
-from experiments.plots.tables import markdown
+from experiments.plots.style import save
 from experiments.report import memory_page, page
-from experiments.runs.results import Loaded, best_row, load
+from experiments.report.table import deviations, table
+from experiments.runs.directory import RunDir
+from experiments.runs.results import Loaded, load
 from experiments.storage.files import write_text
 
 
@@ -38,25 +39,19 @@ class Settings:
     directory docs next to the page; directories of `experiments.memory` may be among the runs."""
 
 
-def table(runs: Sequence[Loaded]) -> str:
-    """The runs as a table in Markdown, in the order given."""
-    return markdown([_row(run) for run in runs])
+def _finished(directories: Sequence[str]) -> list[Loaded]:
+    """The runs that have a finished epoch; a line for each other, so that `runs/*` can be said."""
+    runs = []
+    for directory in directories:
+        if RunDir(directory).config() and not RunDir(directory).rows():
+            _say(f"{directory} is left out: it has no finished epoch yet")
+        else:
+            runs.append(load(directory))
+    return runs
 
 
-def _row(run: Loaded) -> dict[str, str]:
-    best, end = best_row(run.rows), run.summary
-    later = [row["seconds"] for row in run.rows[1:] or run.rows]  # the first epoch compiles
-    return {
-        "run": run.name,
-        "data": str(run.config.get("dataset")),
-        "model": heading(run.config)[1],
-        "parameters": f"{end['parameters']:,}" if end else "-",
-        "best validation accuracy": f"{best['val_accuracy']:.4f}",
-        "epoch": str(best["epoch"]),
-        "test accuracy": f"{end['test_accuracy']:.4f}" if end else "not finished",
-        "seconds per epoch": f"{statistics.median(later):.1f}",
-        "jax": str(run.config.get("versions", {}).get("jax", "-")),
-    }
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -65,10 +60,11 @@ def main(args: list[str] | None = None) -> None:
     if not settings.runs:
         raise UserError("no run is named; give at least one directory of a run")
     studies = {directory: memory_page.load(directory) for directory in settings.runs}
-    if settings.page is None and any(studies.values()):
-        named = next(directory for directory, study in studies.items() if study)
-        raise UserError(f"{named} holds no run but a study of memory; add --page, or leave it out")
-    runs = [load(directory) for directory, study in studies.items() if study is None]
+    if settings.page is None:
+        for directory in [directory for directory, study in studies.items() if study]:
+            _say(f"{directory} is left out: it is a study of memory, which --page shows")
+            del studies[directory]
+    runs = _finished([directory for directory, study in studies.items() if study is None])
     if settings.page is not None:
         if not Path(settings.page).parent.is_dir():
             raise UserError(f"--page {settings.page}: its directory is not there; make it first")
@@ -76,7 +72,9 @@ def main(args: list[str] | None = None) -> None:
         print(settings.page)
         if not runs:
             return
-    text = table(runs)
+    if not runs:
+        raise UserError(f"{', '.join(settings.runs)}: no run among these has a finished epoch")
+    text = table(runs) + deviations(runs)
     if settings.out is not None:
         from experiments.report.picture import picture
 

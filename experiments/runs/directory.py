@@ -42,6 +42,8 @@ FREE = {
     "debug_nans",
     "on_nan",
     "max_skipped",
+    "init_from",  # the digest of the weights says what it stands for
+    "seeds",
 }
 FREE |= {"devices", "pmap", "coordinator", "processes", "process_id"}  # but for rounding
 

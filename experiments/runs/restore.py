@@ -89,7 +89,7 @@ def _settings_to_resume(kind: type[Settings], run: str, task: str) -> Settings:
 
 
 # What says which process of which run this is.
-IDENTITY = {"run_dir", "resume", "config", "coordinator", "processes", "process_id"}
+IDENTITY = {"run_dir", "resume", "config", "seeds", "coordinator", "processes", "process_id"}
 
 # Settings that do something only beside another one: which, when, and what to do.
 IDLE: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
@@ -97,6 +97,11 @@ IDLE: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
         ("units", "layers", "bidirectional"),
         lambda settings: settings.model.cell == "none",
         "shapes a recurrent cell, and --cell is none",
+    ),
+    (
+        ("seed",),
+        lambda settings: settings.run.seeds is not None,
+        "says one, and --seeds says which",
     ),
     (
         ("weight_decay",),

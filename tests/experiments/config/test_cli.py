@@ -202,6 +202,17 @@ def test_help_answers_within_half_a_second(command):
     assert min(seconds) < 0.5, seconds
 
 
+def test_a_working_directory_that_is_gone_is_named(tmp_path):
+    code = "import os, sys; os.rmdir(os.getcwd()); from experiments.config.cli import run\n"
+    code += "from experiments.imdb import main; run(lambda: main(['--data', 'sample']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: the working directory is gone; change into one that is there\n"
+
+
 # --- help ------------------------------------------------------------------------------------
 
 HELPS = [
