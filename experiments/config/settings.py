@@ -103,6 +103,10 @@ class Run:
     seeds: Annotated[str | None, path("one, --seed", metavar="SEED,SEED,...")] = None
     """Train with each of these seeds in turn, such as 0,1,2, and report them together; each run
     has its seed at the end of its directory's name."""
+    log: Annotated[
+        Literal["tensorboard"] | None, path("the files of the run only", metavar="{tensorboard}")
+    ] = None
+    """Also write losses, accuracies, learning rate, gradient norm and confusion matrix for it."""
     debug_nans: bool = False
     """Let JAX look for the operation that makes the first NaN; slow."""
     checkpoint_steps: Annotated[int | None, Range(1), path("every epoch", metavar="INT")] = None

@@ -44,6 +44,7 @@ FREE = {
     "max_skipped",
     "init_from",  # the digest of the weights says what it stands for
     "seeds",
+    "log",
 }
 FREE |= {"devices", "pmap", "coordinator", "processes", "process_id"}  # but for rounding
 

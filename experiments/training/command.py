@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments.config.begin import unwinding
 from experiments.runs.directory import RunDir
+from experiments.training import events
 from experiments.training.devices import start
 from experiments.training.loop import Runner
 from experiments.training.progress import Screen
@@ -36,6 +37,10 @@ def train(
     with unwinding(), placement.processes.together(), compiled_steps_kept():
         task = prepare(screen.say)
         status = Runner(task, settings, directory, screen, placement).main()
-        if status == 0 and leader and after is not None:
-            after(directory, screen.say)
+        if status == 0 and leader:
+            if after is not None:
+                after(directory, screen.say)
+            if settings.run.log is not None:
+                rows, result = directory.rows(), directory.summary(("test_loss", "test_accuracy"))
+                events.end(directory.path, result or {}, rows[-1]["step"])
     return status

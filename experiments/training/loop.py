@@ -24,6 +24,7 @@ from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
 from experiments.runs.load import best_params
 from experiments.runs.results import best_row
+from experiments.training import events
 from experiments.training.devices import ONE_DEVICE, Placement
 from experiments.training.nonfinite import Seen, Watch
 from experiments.training.processes import Shared
@@ -69,7 +70,7 @@ class Runner:
         self.picture = curves.LivePicture(directory.path)
         graphdef, self.params = nnx.split(task.model)
         total_steps = training.epochs * task.train.steps_per_epoch
-        rate = make_schedule(training.schedule, training.learning_rate, total_steps)
+        self.rate = rate = make_schedule(training.schedule, training.learning_rate, total_steps)
         log = directory if self.processes.leader else None
         self.watch = Watch(log, training, rate, screen.say)
         optimizer = make_optimizer(
@@ -209,6 +210,8 @@ class Runner:
         if self.processes.leader:
             self.directory.write_rows(self.rows)
             self.picture.draw(time.perf_counter())
+            if self.run.log is not None:
+                events.epoch(self.directory.path, row, float(self.rate(row["step"] - 1)))
         self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
         return state
 

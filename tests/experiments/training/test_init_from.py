@@ -85,7 +85,7 @@ def test_seeds_are_runs_of_their_own_and_one_report(tmp_path, whole, monkeypatch
 
 @pytest.mark.parametrize("text", ["a", "1,-2", "0,1.5", str(2**31), ",", ""])
 def test_what_is_no_seed_is_named(text):
-    with pytest.raises(UserError, match="--seeds (holds|is empty)"):
+    with pytest.raises(UserError, match=r"--seeds (holds|is empty)"):
         numbers(text)
 
 
