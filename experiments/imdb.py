@@ -8,8 +8,8 @@ epoch on the 25,000 test reviews.
 """
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from experiments.config.cli import run
 from experiments.config.imdb import RECIPES, TITLE, Settings, resolve
@@ -17,13 +17,14 @@ from experiments.runs.restore import parse_training
 
 if TYPE_CHECKING:
     from experiments.data.reviews import TextData
+    from experiments.runs.results import Loaded
     from experiments.training.task import Task
 
 
 def main(args: list[str] | None = None) -> int:
     """Parse, load, train; the exit status."""
     args = sys.argv[1:] if args is None else args
-    settings = resolve(parse_training(Settings, args, "imdb", RECIPES))
+    settings = _parse(args)
     # Imported after the parser, so that `--help` and mistakes answer at once.
     from experiments.data.reviews import load_text
     from experiments.report.seeds import in_turn
@@ -37,6 +38,24 @@ def main(args: list[str] | None = None) -> int:
         return train(name(settings), settings, prepare)
 
     return in_turn(settings, name, train_one)
+
+
+def fit(**settings: Any) -> "Loaded":
+    """Train from Python: `fit(cell="gru", epochs=3)` is the command with `--cell gru --epochs 3`.
+
+    In a notebook the curves grow as it trains. `UserError` where the command would end with one.
+    """
+    from experiments.training import notebook
+
+    def directory(args: list[str]) -> str:
+        parsed = _parse(args)
+        return parsed.run.run_dir or f"runs/{name(parsed)}"
+
+    return notebook.fit(main, directory, settings)
+
+
+def _parse(args: Sequence[str]) -> Settings:
+    return resolve(parse_training(Settings, args, "imdb", RECIPES))
 
 
 def name(settings: Settings) -> str:

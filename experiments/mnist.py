@@ -14,8 +14,8 @@ constant rate, is
 """
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from experiments.config.cli import run
 from experiments.config.mnist import Settings, resolve, variant
@@ -24,13 +24,14 @@ from experiments.runs.restore import parse_training
 if TYPE_CHECKING:
     from experiments.data.images import ImageData
     from experiments.runs.directory import RunDir
+    from experiments.runs.results import Loaded
     from experiments.training.task import Task
 
 
 def main(args: list[str] | None = None) -> int:
     """Parse, load, train; the exit status."""
     args = sys.argv[1:] if args is None else args
-    settings = resolve(parse_training(Settings, args, "mnist"))
+    settings = _parse(args)
     # Imported after the parser, so that `--help` and mistakes answer at once.
     from experiments.data.images import load_images
     from experiments.predict.image import draw_answers
@@ -51,6 +52,24 @@ def main(args: list[str] | None = None) -> int:
         return train(name(settings), settings, prepare, after=after)
 
     return in_turn(settings, name, train_one)
+
+
+def fit(**settings: Any) -> "Loaded":
+    """Train from Python: `fit(cell="gru", epochs=3)` is the command with `--cell gru --epochs 3`.
+
+    In a notebook the curves grow as it trains. `UserError` where the command would end with one.
+    """
+    from experiments.training import notebook
+
+    def directory(args: list[str]) -> str:
+        parsed = _parse(args)
+        return parsed.run.run_dir or f"runs/{name(parsed)}"
+
+    return notebook.fit(main, directory, settings)
+
+
+def _parse(args: Sequence[str]) -> Settings:
+    return resolve(parse_training(Settings, args, "mnist"))
 
 
 def name(settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """Draws the curves of a run: `metrics.jsonl` -> `curves.png`. Knows neither jax nor the model."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,19 +40,39 @@ def draw(run_dir: str | Path) -> Path:
 class LivePicture:
     """The picture of a run that goes on: drawn for its first row, then when the last is old enough.
 
-    A picture takes 0.1 to 0.2 seconds, as an epoch of a small model does.
+    A picture takes 0.1 to 0.2 seconds, as an epoch of a small model does. In a notebook it is also
+    shown, each one in the place of the one before.
     """
 
     SECONDS = 5
 
     def __init__(self, run_dir: str | Path):
         self.run_dir, self.drawn = run_dir, -math.inf
+        self._shown: Any = None
 
     def draw(self, now: float) -> None:
         """Do as the function `draw`, where that is due at this time in seconds."""
         if now - self.drawn > self.SECONDS:
-            draw(self.run_dir)
+            self.show(draw(self.run_dir))
             self.drawn = now
+
+    def show(self, picture: Path) -> None:
+        """Show it in the cell of a notebook; nothing anywhere else."""
+        if not _is_notebook():
+            return
+        from IPython.display import Image, display
+
+        image = Image(filename=str(picture))
+        if self._shown is None:
+            self._shown = display(image, display_id=True)
+        else:
+            self._shown.update(image)
+
+
+def _is_notebook() -> bool:
+    """Whether a notebook's kernel runs this: it has loaded IPython, and a terminal's is another."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def title(config: Mapping[str, Any], summary: Mapping[str, Any] | None, rows: Rows) -> str:

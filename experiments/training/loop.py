@@ -244,7 +244,7 @@ class Runner:
         }
         if self.processes.leader:
             self.store.finish(result)
-            curves.draw(self.directory.path)
+            self.picture.show(curves.draw(self.directory.path))
         return result
 
     def evaluate(self, params: Any, part: Batches) -> tuple[float, float]:
