@@ -44,10 +44,15 @@ class Range(NamedTuple):
         return above and below and (isinstance(x, int) or math.isfinite(x))
 
     def __str__(self) -> str:
-        low = f"{'above' if self.open_low else 'at least'} {self.low:g}"
+        low = f"{'above' if self.open_low else 'at least'} {_number(self.low)}"
         if self.high == math.inf:
             return low
-        return f"{low} and {'below' if self.open_high else 'at most'} {self.high:g}"
+        return f"{low} and {'below' if self.open_high else 'at most'} {_number(self.high)}"
+
+
+def _number(x: float) -> str:
+    """A bound as one would type it, to the last digit: 2147483647."""
+    return f"{x:.15g}"
 
 
 # What `path` says that a setting names: the shell opens `~` only where it begins a word.
@@ -104,9 +109,11 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 def _check_range(settings: type, name: str, value: Any) -> None:
     hint = typing.get_type_hints(settings, include_extras=True)[name]
-    for bound in typing.get_args(hint)[1:]:
+    about = typing.get_args(hint)[1:]
+    shown = name if tyro.conf.Positional in about else flag(name)
+    for bound in about:
         if isinstance(bound, Range) and value is not None and not bound.allows(value):
-            raise UserError(f"{flag(name)} is {value}; give a number {bound}")
+            raise UserError(f"{shown} is {value}; give a number {bound}")
 
 
 def parse(

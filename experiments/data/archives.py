@@ -98,4 +98,4 @@ def fault(archive: Archive, path: Path) -> str | None:
 
 def wrong_file(archive: Archive, path: Path, problem: str) -> UserError:
     """The mistake that the file at `path` is not this archive."""
-    return UserError(f"{path} is not the right file: {problem}; fetch {archive.url} again")
+    return UserError(f"{path} is not the right file: {problem}; put {archive.url} in its place")

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.config.cli import UserError
 from experiments.data.raw import Archives
 from experiments.data.sample_digits import SIDE, draw
-from experiments.data.source import Data, Say, manner, obtain, read
+from experiments.data.source import Data, Say, manner, obtain, other_data, read
 from experiments.data.tfds import Prepared, Split
 from experiments.storage import array_cache
 
@@ -95,8 +94,5 @@ def _decode(prepared: Prepared | Archives, split: Split) -> Images:
         np.array([example["label"] for example in examples], np.int32),
     )
     if not _is_sound(images):
-        raise UserError(
-            f"{prepared.directory} does not hold images of digits; delete it and run "
-            "`python -m experiments.data prepare mnist`"
-        )
+        raise other_data(prepared, "images of digits")
     return images

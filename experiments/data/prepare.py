@@ -25,7 +25,7 @@ from experiments.data import raw
 from experiments.data.archives import Archive, archives, fault, manual_dir, wrong_file
 from experiments.data.download import answers, download
 from experiments.data.raw import Archives
-from experiments.data.tfds import BUILDERS, Name, Prepared, find
+from experiments.data.tfds import BUILDERS, Name, Prepared, brief, find
 
 Say = Callable[[str], None]
 
@@ -152,7 +152,7 @@ def _run_child(name: Name, root: Path) -> str:
     # What it says went wrong is its last line; before that stands what TFDS has to tell.
     lines = ((status == 1 and output.strip()) or errors or "").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return last[:400] or f"the preparing process ended with status {status}"
+    return brief(last, 400) if last else f"the preparing process ended with status {status}"
 
 
 def _child(builder_name: str, root: str) -> str | None:
@@ -168,7 +168,7 @@ def _child(builder_name: str, root: str) -> str | None:
         _remove_when_ended(lambda: Path(builder.data_dir))
         builder.download_and_prepare(download_config=config, file_format="array_record")
     except Exception as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return f"{type(error).__name__}: {brief(error, 300)}"
     return None
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from experiments.config.cli import UserError
 from experiments.data.archives import Archive, archives, fault, manual_dir, misfit, wrong_file
-from experiments.data.tfds import Name, Split
+from experiments.data.tfds import Name, Split, brief
 
 # Raise it when the examples below change: the key of kept arrays holds it.
 _READER = 1
@@ -51,6 +51,11 @@ class Archives(NamedTuple):
     def directory(self) -> Path:
         """The folder of the archives."""
         return next(iter(self.paths.values())).parent
+
+    @property
+    def root(self) -> Path:
+        """The data directory."""
+        return self.directory.parents[1]
 
     def fingerprint(self) -> str:
         """A digest of name, size and time of every file; it changes when the data may have."""
@@ -103,7 +108,7 @@ def read(source: Archives, split: Split) -> Examples:
         keyed = _reviews(paths, split) if source.name == "imdb" else _images(paths, split)
         return _in_order(split, keyed)
     except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError) as error:
-        raise UserError(f"{source.directory} does not hold {source.name}: {error}") from None
+        raise UserError(f"{source.directory} does not hold {source.name}: {brief(error)}") from None
 
 
 def _in_order(split: Split, keyed: Iterable[tuple[str, dict[str, Any]]]) -> Examples:

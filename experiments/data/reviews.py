@@ -12,7 +12,7 @@ import numpy as np
 from experiments.config.cli import UserError
 from experiments.data import sample_reviews
 from experiments.data.raw import Archives
-from experiments.data.source import Data, Say, manner, obtain, read
+from experiments.data.source import Data, Say, manner, obtain, other_data, read
 from experiments.data.text import FIRST_WORD, TOKENIZER, Corpus, Vocabulary, index
 from experiments.data.tfds import Prepared, Split
 from experiments.storage import array_cache
@@ -89,8 +89,5 @@ def _texts(prepared: Prepared | Archives, split: Split) -> tuple[list[str], list
     texts = [example["text"].decode("utf-8", "replace") for example in examples]
     labels = [int(example["label"]) for example in examples]
     if not set(labels) <= {0, 1}:
-        raise UserError(
-            f"{prepared.directory} does not hold labelled reviews; delete it and run "
-            "`python -m experiments.data prepare imdb`"
-        )
+        raise other_data(prepared, "labelled reviews")
     return texts, labels

@@ -75,6 +75,14 @@ def manner(source: Prepared | Archives) -> str:
     return f", straight from {source.directory}, as {raw.reason(source.name, source.lacking)}"
 
 
+def other_data(source: Prepared | Archives, wanted: str) -> UserError:
+    """The mistake that a data set is whole, and not what it is called."""
+    return UserError(
+        f"{source.directory} does not hold {wanted}; delete it and run `python -m experiments.data "
+        f"prepare {source.name} --data-dir {shlex.quote(str(source.root))}`"
+    )
+
+
 def _banner(name: Name, root: Path, reason: str) -> str:
     sample, reality = _SAMPLE[name]
     rows = [

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -55,7 +56,9 @@ def data_root(data_dir: str | None) -> Path:
     Raises:
         UserError: there is something, but no directory that can be read.
     """
+    named = "--data-dir"
     if data_dir is None:
+        named = "$TFDS_DATA_DIR," if "TFDS_DATA_DIR" in os.environ else "the data directory"
         data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     try:
         root = Path(data_dir).expanduser().absolute()
@@ -69,7 +72,7 @@ def data_root(data_dir: str | None) -> Path:
         pass
     except OSError as error:
         raise UserError(
-            f"--data-dir {root} cannot be read ({error.strerror}); give a directory that can"
+            f"{named} {root} cannot be read ({error.strerror}); give a --data-dir that can"
         ) from None
     return root
 
@@ -200,10 +203,16 @@ def _broken_shard(paths: list[Path]) -> Path:
     return paths[0]
 
 
+def brief(reason: object, width: int = 160) -> str:
+    """What an exception or a program said, on one line and cut between words where it is long."""
+    said = " ".join(str(reason).split()) or type(reason).__name__
+    cut = textwrap.shorten(said, width, placeholder=" ...")
+    return cut if cut != "..." else f"{said[: width - 3]}..."
+
+
 def _damaged(prepared: Prepared, path: Path, reason: object) -> UserError:
-    why = " ".join(str(reason).split())[:160] or type(reason).__name__
     directory, root = (shlex.quote(str(path)) for path in (prepared.directory, prepared.root))
     return UserError(
-        f"{path} cannot be used: {why}; delete {directory} and run "
+        f"{path} cannot be used: {brief(reason)}; delete {directory} and run "
         f"`python -m experiments.data prepare {prepared.name} --data-dir {root}`"
     )

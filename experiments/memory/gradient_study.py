@@ -139,10 +139,9 @@ def trained_run(path: str, text: TextData, words: int, say: Say) -> Pair:
     directory = RunDir(path)
     config = directory.config()
     if config.get("task") != "imdb" or config.get("dataset") != text.dataset:
-        raise UserError(
-            f"{path} is a run of {config.get('task')} on {config.get('dataset')}; "
-            f"give a run of imdb on {text.dataset}"
-        )
+        about = [str(config[key]) for key in ("task", "dataset") if config.get(key)]
+        found = " on ".join(about) or "something else"
+        raise UserError(f"{path} is a run of {found}; give a run of imdb on {text.dataset}")
     run = load(directory, say)
     settings = run.settings
     if settings.text.vocabulary != words:

@@ -62,7 +62,8 @@ def long_reviews(corpus: Corpus, length: int, most: int, seed: int) -> Reviews:
     """At most so many reviews that have `length` words, cut to their last ones, in random order."""
     rows = np.flatnonzero(corpus.lengths >= length)
     if len(rows) < BATCH:
-        few = f"only {len(rows)} reviews are that long, and {BATCH} are needed"
+        reviews = "1 review is" if len(rows) == 1 else f"{len(rows)} reviews are"
+        few = f"only {reviews} that long, and {BATCH} are needed"
         enough = len(corpus.lengths) >= BATCH
         hint = f": give at most {_reached(corpus, BATCH)}" if enough else ": give other data"
         raise UserError(f"--length is {length}; {few}{hint}")

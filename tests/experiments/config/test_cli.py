@@ -8,6 +8,7 @@ import time
 from typing import Annotated, Literal
 
 import pytest
+import tyro
 from root import COMMANDS, ROOT
 
 from experiments.config.cli import Range, UserError, parse, run
@@ -50,6 +51,33 @@ def test_a_mistake_is_one_line_that_names_it(args, message):
     with pytest.raises(UserError, match=message) as caught:
         parse(Example, args)
     assert "\n" not in str(caught.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Positional:
+    """A command with a number that has no flag, and one with a large bound."""
+
+    count: tyro.conf.Positional[Annotated[int, Range(1)]] = 1
+    """How many."""
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    """Where to begin."""
+    size: Annotated[float, Range(1e-8, 10**6)] = 1.0
+    """How large."""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["0"], "count is 0; give a number at least 1"),
+        (["--seed", "-1"], "--seed is -1; give a number at least 0 and at most 2147483647"),
+        (["--size", "0"], "--size is 0.0; give a number at least 1e-08 and at most 1000000"),
+    ],
+)
+def test_a_mistake_names_what_one_can_type(args, message):
+    """No flag that does not exist, and bounds to their last digit."""
+    with pytest.raises(UserError) as caught:
+        parse(Positional, args)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

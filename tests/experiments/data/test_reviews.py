@@ -96,8 +96,9 @@ def test_another_label_is_no_review(tmp_path, said, cache, label, split) -> None
     parts = {"train": TRAIN, "test": TEST}
     parts[split] = [*parts[split], ("good film", label)]
     tiny_imdb.write(tmp_path / "odd", parts["train"], parts["test"])
-    assert "does not hold labelled reviews; delete it" in message(
-        "tfds", str(tmp_path / "odd"), 10_000, said.append
+    assert message("tfds", str(tmp_path / "odd"), 10_000, said.append) == (
+        f"{tmp_path}/odd/imdb_reviews/plain_text/1.0.0 does not hold labelled reviews; delete it "
+        f"and run `python -m experiments.data prepare imdb --data-dir {tmp_path}/odd`"
     )
     assert not cache.exists()
 
@@ -328,7 +329,7 @@ def test_show_decodes(tiny) -> None:
     ("args", "says"),
     [
         (["show", "imdb", "4"], "count is 4; imdb train has 3"),
-        (["show", "imdb", "0"], "count"),
+        (["show", "imdb", "0"], "error: count is 0; give a number at least 1"),
         (["show", "cifar", "1"], "cifar"),
         (["prepare"], "required"),
         (["stauts"], "stauts"),

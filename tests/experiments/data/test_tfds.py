@@ -101,6 +101,10 @@ def test_data_root(tmp_path, monkeypatch) -> None:
     for mistaken in ("file", "file/below"):
         said = message(data_root, str(tmp_path / mistaken))
         assert said.startswith(f"--data-dir {tmp_path / mistaken} cannot be read (Not a directory)")
+    # No flag is said to be wrong that was not given.
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "file"))
+    said = message(data_root, None)
+    assert said.startswith(f"$TFDS_DATA_DIR, {tmp_path / 'file'} cannot be read (Not a directory)")
 
 
 def test_our_default_is_that_of_tfds() -> None:
@@ -147,6 +151,27 @@ def test_a_truncated_shard_is_named(tmp_path, size) -> None:
     assert f"delete {directory} and run `python -m experiments.data prepare imdb" in said
     # The other split is whole.
     assert len(read(find("imdb", tmp_path), "test")) == 30
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (ValueError("a\n  b"), "a b"),
+        (ValueError(), "ValueError"),
+        ("four five six", "four five six"),
+        ("four five sixes", "four five ..."),
+        ("x" * 20, "x" * 10 + "..."),
+    ],
+)
+def test_a_long_reason_is_cut_between_words(reason, said) -> None:
+    assert tfds.brief(reason, 13) == said
+
+
+def test_the_complaint_of_foreign_code_is_cut_between_words(tmp_path) -> None:
+    prepared = tfds.Prepared("imdb", tmp_path / "a" / "b" / "c", {})
+    said = str(tfds._damaged(prepared, tmp_path, OSError("Failed to read\n" * 20)))
+    assert said.startswith(f"{tmp_path} cannot be used: Failed to read Failed to read ")
+    assert " ...; delete" in said
 
 
 def test_a_shard_cut_to_its_first_block_would_be_read_as_nothing(tmp_path) -> None:

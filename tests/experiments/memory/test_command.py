@@ -426,6 +426,9 @@ def test_a_finished_run_is_looked_at(tmp_path, capsys):
         (["gradients", "--data", "tfds", "--data-dir", "nowhere"], "nowhere does not exist"),
         (["gradients", "--data", "sample", "--length", "9999"], "--length is 9999; only 0 reviews"),
         (["gradients", "--data", "sample", "--length", "140"], "needed: give at most 12\\d$"),
+        (["span", "--seed", "-1"], "--seed is -1; give a number at least 0 and at most 2147483647"),
+        (["sequence", "--epochs", "100001"], "at least 1 and at most 100000$"),
+        (["span", "--steps", "2000000"], "at least 1 and at most 1000000$"),
         (["forget"], "forget"),
     ],
 )
@@ -435,6 +438,22 @@ def test_a_mistake_is_one_line_and_writes_nothing(args, message, tmp_path, monke
         memory.main(args)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"task": "mnist", "dataset": "sample"}, "mnist on sample"),
+        ({"task": "memory-span"}, "memory-span"),
+        ({"task": "imdb", "dataset": "imdb"}, "imdb on imdb"),
+        ({}, "something else"),
+    ],
+)
+def test_a_run_of_something_else_is_called_what_it_is(config, what, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError) as caught:
+        memory.main(["gradients", "--data", "sample", "--runs", str(tmp_path)])
+    assert str(caught.value) == f"{tmp_path} is a run of {what}; give a run of imdb on sample"
 
 
 @pytest.mark.parametrize("command", ["sequence", "span", "gradients"])
