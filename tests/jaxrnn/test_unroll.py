@@ -292,6 +292,10 @@ def test_weights_and_states_of_another_cell_are_refused(cell, engine):
     with pytest.raises(ValueError, match="expects"):
         jaxrnn.unroll(cell, random_params(other), random_xs(), engine=engine)
     params = random_params(cell)
+    if not cell.recurrent_bias:
+        biased = params._replace(bh=jnp.ones_like(params.bx))
+        with pytest.raises(ValueError, match=f"bh has shape .*; {cell.name} has no recurrent bias"):
+            jaxrnn.unroll(cell, biased, random_xs(), engine=engine)
     with pytest.raises((TypeError, ValueError), match="state"):
         jaxrnn.unroll(cell, params, random_xs(), random_state(cell, units=3), engine=engine)
     if cell is jaxrnn.LSTM:

@@ -59,6 +59,7 @@ def test_dropout_acts_with_a_key_only_and_is_made_of_it():
     model = classifier(dropout=0.5, layers=2)
     quiet, again = model(ids(), LENGTHS), model(ids(), LENGTHS)
     np.testing.assert_array_equal(quiet, again)
+    np.testing.assert_array_equal(quiet, classifier(dropout=0.0, layers=2)(ids(), LENGTHS))
     one, same, two = (model(ids(), LENGTHS, jax.random.key(k)) for k in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, two)
