@@ -1,22 +1,26 @@
-"""Sentiment of IMDB reviews: is a film review positive?
+"""Classes of texts: is a film review positive, or what is a text of your own about?
 
     python -m experiments.imdb --cell gru
     python -m experiments.imdb --recipe stacked
+    python -m experiments.imdb --data reviews.csv
 
 Trains on 20,000 of the 25,000 training reviews, validates on the other 5,000, and tests the best
-epoch on the 25,000 test reviews.
+epoch on the 25,000 test reviews. Texts of your own may have any number of classes.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from experiments.config.cli import run
-from experiments.config.imdb import RECIPES, TITLE, Settings, resolve
+from experiments.config.cli import UserError, run
+from experiments.config.imdb import RECIPES, TITLE, Settings, is_own, resolve
 from experiments.runs.restore import parse_training
 
 if TYPE_CHECKING:
     from experiments.data.reviews import TextData
+    from experiments.data.source import Data
     from experiments.runs.results import Loaded
     from experiments.training.task import Task
 
@@ -26,6 +30,7 @@ def main(args: list[str] | None = None) -> int:
     args = sys.argv[1:] if args is None else args
     settings = _parse(args)
     # Imported after the parser, so that `--help` and mistakes answer at once.
+    from experiments.data.own import load_own
     from experiments.data.reviews import load_text
     from experiments.report.seeds import in_turn
     from experiments.training.command import train
@@ -33,7 +38,10 @@ def main(args: list[str] | None = None) -> int:
     def train_one(settings: Settings) -> int:
         def prepare(say: Callable[[str], None]) -> "Task":
             text = settings.text
-            return task(settings, load_text(text.data, text.data_dir, text.vocabulary, say))
+            if is_own(text.data):
+                return task(settings, load_own(text, settings.training.seed, say))
+            data = cast("Data", text.data)
+            return task(settings, load_text(data, text.data_dir, text.vocabulary, say))
 
         return train(name(settings), settings, prepare)
 
@@ -59,8 +67,10 @@ def _parse(args: Sequence[str]) -> Settings:
 
 
 def name(settings: Settings) -> str:
-    """A run's name, after its recipe or its cell: its directory in `runs`."""
-    return f"imdb-{settings.recipe or settings.model.cell}-seed{settings.training.seed}"
+    """A run's name, after its data and its recipe or its cell: its directory in `runs`."""
+    data = settings.text.data
+    about = re.sub(r"[^\w.-]+", "-", Path(data).stem) if is_own(data) else "imdb"
+    return f"{about}-{settings.recipe or settings.model.cell}-seed{settings.training.seed}"
 
 
 def task(settings: Settings, data: "TextData") -> "Task":
@@ -75,17 +85,24 @@ def task(settings: Settings, data: "TextData") -> "Task":
 
     fits.check(settings, data.vocabulary.size)
     text, training = settings.text, settings.training
+    if training.loss != "cross-entropy" and len(data.classes) > 2:
+        raise UserError(
+            f"--loss {training.loss} is for two classes, and {data.dataset} has "
+            f"{len(data.classes)}; leave it out"
+        )
     count = len(data.train.labels)
     rows, held_out = split_validation(count, text.validation_fraction, training.seed)
     texts = PaddedTexts(data.train, text.max_length, text.truncate)
     # The same padded lengths in all parts, because each is compiled.
     tests = PaddedTexts(data.test, text.max_length, text.truncate, texts.boundaries)
-    model = network(settings, data.vocabulary.size)
-    began_with = init_from.begin(settings, model, data.vocabulary)
+    model = network(settings, data.vocabulary.size, len(data.classes))
+    began_with = init_from.begin(settings, model, data.vocabulary, data.classes)
+    question = "A text." if data.is_own else "A film to remember."
     return Task(
         name="imdb",
-        title=TITLE if data.dataset == "imdb" else "Generated reviews",
+        title=_title(data),
         dataset=data.dataset,
+        classes=data.classes,
         model=model,
         train=Batches(texts, rows, training.batch_size),
         validation=Batches(texts, held_out, training.batch_size),
@@ -96,10 +113,17 @@ def task(settings: Settings, data: "TextData") -> "Task":
             "training": digest(*data.train),
             "test": digest(*data.test),
             "vocabulary": data.vocabulary.digest,
+            **data.digests,
             **began_with,
         },
-        ask=lambda path: f'python -m experiments.predict {path} "A film to remember."',
+        ask=lambda path: f'python -m experiments.predict {path} "{question}"',
     )
+
+
+def _title(data: "TextData") -> str:
+    if data.is_own:
+        return f"{data.dataset}, {len(data.classes)} classes"
+    return TITLE if data.dataset == "imdb" else "Generated reviews"
 
 
 if __name__ == "__main__":

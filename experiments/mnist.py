@@ -82,6 +82,7 @@ def task(settings: Settings, data: "ImageData") -> "Task":
     """The images cut into batches, and the network that reads them."""
     from experiments.data.batch import Batches
     from experiments.data.image_batches import ImageSequences
+    from experiments.data.images import CLASSES
     from experiments.data.shuffling import split_validation
     from experiments.models.build import network, reading
     from experiments.training import fits, init_from
@@ -93,12 +94,13 @@ def task(settings: Settings, data: "ImageData") -> "Task":
     rows, held_out = split_validation(count, image.validation_fraction, training.seed)
     how = reading(settings)
     images = ImageSequences(data.train, how, image.shift)
-    model = network(settings, None)
-    began_with = init_from.begin(settings, model, None)
+    model, classes = network(settings, None), tuple(map(str, range(CLASSES)))
+    began_with = init_from.begin(settings, model, None, classes)
     return Task(
         name="mnist",
         title=f"{'MNIST' if data.dataset == 'mnist' else 'Font digits'}, {variant(settings)}",
         dataset=data.dataset,
+        classes=classes,
         model=model,
         train=Batches(images, rows, training.batch_size),
         validation=Batches(images, held_out, training.batch_size),

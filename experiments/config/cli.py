@@ -59,6 +59,13 @@ def _number(x: float) -> str:
 PLACES = ("DIR", "FILE", "NAME", "PNG", "RUN")
 
 
+class Kind(NamedTuple):
+    """The texts that a setting may be; goes into `Annotated`, as `Range` does."""
+
+    allows: Callable[[str], bool]
+    words: str
+
+
 def path(default: str, *, metavar: str = "DIR") -> Any:
     """For `Annotated`: how `--help` shows an optional path that is None when not given."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
@@ -79,6 +86,10 @@ def check_ranges(settings: object) -> None:
         if dataclasses.is_dataclass(value):
             check_ranges(value)
         _check_range(type(settings), field.name, value)
+        # Here alone: a run must be read where the files that it was trained on are not.
+        for bound in _bounds(type(settings), field.name):
+            if isinstance(bound, Kind) and value is not None and not bound.allows(value):
+                raise UserError(f"{flag(field.name)} is {value or 'empty'}; give {bound.words}")
 
 
 def checked(settings: type, name: str, value: Any) -> Any:
@@ -107,9 +118,12 @@ def checked(settings: type, name: str, value: Any) -> Any:
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
+def _bounds(settings: type, name: str) -> tuple[Any, ...]:
+    return typing.get_args(typing.get_type_hints(settings, include_extras=True)[name])[1:]
+
+
 def _check_range(settings: type, name: str, value: Any) -> None:
-    hint = typing.get_type_hints(settings, include_extras=True)[name]
-    about = typing.get_args(hint)[1:]
+    about = _bounds(settings, name)
     shown = name if tyro.conf.Positional in about else flag(name)
     for bound in about:
         if isinstance(bound, Range) and value is not None and not bound.allows(value):
@@ -153,11 +167,15 @@ def _with_places(settings: Any) -> Any:
         value, bounds = getattr(settings, field.name), typing.get_args(hints[field.name])[1:]
         if dataclasses.is_dataclass(value):
             changed[field.name] = _with_places(value)
-        elif isinstance(value, str) and any(getattr(b, "metavar", "") in PLACES for b in bounds):
+        elif isinstance(value, str) and any(map(_is_of_place, bounds)):
             if not value:
                 raise UserError(f"{flag(field.name)} is empty; give a name, or leave it out")
             changed[field.name] = os.path.expanduser(value)
     return dataclasses.replace(settings, **changed)
+
+
+def _is_of_place(bound: Any) -> bool:
+    return (getattr(bound, "metavar", None) or "").endswith(PLACES)
 
 
 def _one_line(box: str) -> str:

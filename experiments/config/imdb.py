@@ -5,19 +5,42 @@ takes on two CPU cores, and the accuracy to expect.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
-from experiments.config.cli import Range, path
+from experiments.config.cli import Kind, Range, UserError, flag, path
 from experiments.config.settings import COMMON, Hardware, Model, Run, Training, flat
+
+NAMES = ("auto", "tfds", "sample")  # of data that come with the command
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+
+Texts = Kind(
+    lambda value: (
+        value in NAMES
+        or value.lower().endswith(SUFFIXES)
+        or os.path.isdir(os.path.expanduser(value))
+    ),
+    f"{', '.join(NAMES)}, a file ({', '.join(SUFFIXES)}) or a directory",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """The reviews."""
+    """The texts."""
 
-    data: Literal["auto", "tfds", "sample"] = "auto"
-    """tfds: IMDB, or an error. auto: IMDB, or the built-in sample where IMDB is out of reach."""
+    data: Annotated[str, path("auto", metavar="{auto,tfds,sample}|FILE"), Texts] = "auto"
+    """tfds: IMDB, or an error. auto: IMDB, or the built-in sample where IMDB is out of reach. FILE:
+    texts of your own, CSV, TSV or JSON lines with the columns text and label, and perhaps split
+    (train or test); or a directory with a subdirectory of .txt files for each label, and perhaps
+    train and test above these."""
+    test_data: Annotated[str | None, path("part of FILE", metavar="FILE"), Texts] = None
+    """Texts of your own to test on, in any of these forms."""
+    test_fraction: Annotated[
+        float | None, Range(0, 1, open_low=True, open_high=True), path("0.2", metavar="FLOAT")
+    ] = None
+    """Share of your own texts that is kept for the test, of each label alike, where they say
+    nothing of one."""
     data_dir: Annotated[str | None, path("TFDS's own")] = None
     """TFDS's data_dir."""
     vocabulary: Annotated[int, Range(4, 10**6)] = 10000
@@ -30,6 +53,9 @@ class Text:
     """Share of the training reviews that is kept for validation."""
     embedding: Annotated[int, Range(1, 16384)] = 32
     """Features of a word."""
+    embeddings: Annotated[str | None, path("none", metavar="FILE")] = None
+    """Begin with these features of words: a word and its numbers in each line, as GloVe's files
+    have it. How many there are decides --embedding."""
     bigrams: Annotated[int, Range(0, 10**8)] = 0
     """Rows of a table of word pairs, whose features are added to the words'; 0 for none. Of
     several members every other one has such a table."""
@@ -44,7 +70,8 @@ class Settings:
     """
 
     COMMON: ClassVar = (
-        *("recipe", "data", "data_dir", "vocabulary", "max_length", "embedding"),
+        *("recipe", "data", "data_dir", "test_data", "vocabulary", "max_length", "embedding"),
+        "embeddings",
         *COMMON,
     )
 
@@ -179,8 +206,28 @@ RECIPES: dict[str, Callable[[], Settings]] = {
 }
 
 
+def is_own(data: str) -> bool:
+    """Whether this names texts of the user's own, and not data that come with the command."""
+    return data not in NAMES
+
+
 def resolve(settings: Settings) -> Settings:
-    """The settings with what follows from them: another cell is another model than the recipe's."""
+    """The settings with what follows from them: another cell is another model than the recipe's.
+
+    Raises:
+        UserError: they contradict themselves.
+    """
+    text = settings.text
+    if not is_own(text.data):
+        for name in ("test_data", "test_fraction"):
+            if getattr(text, name) is not None:
+                raise UserError(f"{flag(name)} is for texts of your own, --data FILE; leave it out")
+    elif text.data_dir is not None:
+        raise UserError(f"--data-dir is for --data tfds, and --data is {text.data}; leave it out")
+    elif text.test_data is not None and text.test_fraction is not None:
+        raise UserError("--test-data and --test-fraction both say what to test on; give one")
+    elif text.test_data is not None and not is_own(text.test_data):
+        raise UserError(f"--test-data is {text.test_data}; give a file or a directory")
     recipe = settings.recipe
     if recipe is None or RECIPES[recipe]().model.cell == settings.model.cell:
         return settings

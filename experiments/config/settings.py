@@ -144,7 +144,7 @@ def flatten(settings: Any) -> dict[str, Any]:
 
 
 # Settings that a run may lack because it was trained before they existed: then they were off.
-ADDED_LATER = {"hidden", "members", "bigrams"}
+ADDED_LATER = {"hidden", "members", "bigrams", "test_data", "test_fraction", "embeddings"}
 
 
 def unflatten(kind: type[Settings], fields: Mapping[str, Any], base: Settings | None) -> Settings:

@@ -135,7 +135,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _reviews(data: TextData, split: str) -> Shown:
     corpus = data.train if split == "train" else data.test
-    labels = [("negative", "positive")[label] for label in corpus.labels]
+    labels = [data.classes[label] for label in corpus.labels]
     return labels, lambda i: data.vocabulary.decode(corpus.example(i))
 
 

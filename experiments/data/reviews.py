@@ -5,6 +5,7 @@ kept (see `storage.array_cache`).
 """
 
 import unicodedata
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +27,31 @@ _LAYOUT = 1
 Tokens = tuple[Corpus, Corpus, Vocabulary]
 
 
+CLASSES = ("negative", "positive")
+
+
 class TextData(NamedTuple):
-    """Texts to classify: `dataset` is "imdb" or "sample", the labels are 0 (bad) and 1 (good)."""
+    """Texts to classify.
+
+    Attributes:
+        dataset: "imdb", "sample", or the name of a file or directory of the user's own.
+        train, test: the texts.
+        vocabulary: the words of the training part.
+        classes: what the labels 0, 1 ... are called.
+        digests: SHA-256 of the user's own files, by what they are.
+    """
 
     dataset: str
     train: Corpus
     test: Corpus
     vocabulary: Vocabulary
+    classes: tuple[str, ...] = CLASSES
+    digests: Mapping[str, str] = {}
+
+    @property
+    def is_own(self) -> bool:
+        """Whether these are texts of the user's own."""
+        return bool(self.digests)
 
 
 def load_text(data: Data, data_dir: str | None, vocabulary: int, say: Say) -> TextData:

@@ -11,6 +11,8 @@ FILLER = -1
 
 # Which word of the key the generator gets for the split, out of reach of any epoch.
 _SPLIT = 2**64 - 1
+# And for the test, out of reach of `image_batches._ORDER` too.
+_TEST = 2**64 - 3
 
 
 def generator(seed: int, stream: int) -> np.random.Philox:
@@ -46,6 +48,21 @@ def split_validation(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np
     held = min(max(round(n * fraction), int(fraction > 0)), n - 1)
     shuffled = permutation(generator(seed, _SPLIT), n)
     return np.sort(shuffled[held:]), np.sort(shuffled[:held])
+
+
+def split_test(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide rows at random: `(train_rows, test_rows)`, both sorted, int64; of each label alike.
+
+    Of a label with `n` rows `round(n * fraction)` are tested on: at least one where there are two,
+    and never all.
+    """
+    shuffled = permutation(generator(seed, _TEST), len(labels))
+    held: list[np.ndarray] = [np.zeros(0, np.int64)]
+    for label in np.unique(labels):
+        rows = shuffled[labels[shuffled] == label]
+        held.append(rows[: min(max(round(len(rows) * fraction), 1), len(rows) - 1)])
+    test = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), test), test
 
 
 def cut(rows: np.ndarray, batch_size: int) -> np.ndarray:

@@ -13,21 +13,36 @@ from experiments.models.classifier import Classifier
 from experiments.models.ensemble import Ensemble
 
 
-def network(settings: imdb.Settings | mnist.Settings, vocabulary: int | None) -> Any:
-    """The network of a task, freshly drawn; `vocabulary` is its number of ids, None for images."""
+def network(
+    settings: imdb.Settings | mnist.Settings, vocabulary: int | None, classes: int = 2
+) -> Any:
+    """The network of a task, freshly drawn.
+
+    Args:
+        settings: what it is made of.
+        vocabulary: number of ids; None for images.
+        classes: of texts; two have one logit together.
+    """
     model, seed = settings.model, settings.training.seed
     if isinstance(settings, mnist.Settings):
         _, features = reading(settings).shape
         return build(model, seed, features=features, classes=CLASSES)
     text = settings.text
-    return build(model, seed, features=text.embedding, vocabulary=vocabulary, bigrams=text.bigrams)
+    return build(
+        model,
+        seed,
+        features=text.embedding,
+        vocabulary=vocabulary,
+        bigrams=text.bigrams,
+        classes=1 if classes == 2 else classes,
+    )
 
 
 def shapes(
-    settings: imdb.Settings | mnist.Settings, vocabulary: int | None
+    settings: imdb.Settings | mnist.Settings, vocabulary: int | None, classes: int = 2
 ) -> tuple[nnx.GraphDef, Any]:
     """What `nnx.split` makes of `network`, without a number in it: for weights from elsewhere."""
-    return nnx.split(nnx.eval_shape(lambda: network(settings, vocabulary)))
+    return nnx.split(nnx.eval_shape(lambda: network(settings, vocabulary, classes)))
 
 
 def reading(settings: mnist.Settings) -> Reading:

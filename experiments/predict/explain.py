@@ -31,14 +31,18 @@ class Words(NamedTuple):
     Attributes:
         words: str [n], as the model reads them.
         known: bool [n], whether the vocabulary has them.
-        log_odds: float32 [n + 1], of "positive": before the first word, and after each.
+        log_odds: float32 [n + 1], of the class `shown`: before the first word, and after each.
         cut: how many of the words the final answer does not see, as the run cuts long texts.
+        shown: the class that probabilities are of.
+        other: the other class; None where there are several.
     """
 
     words: tuple[str, ...]
     known: np.ndarray
     log_odds: np.ndarray
     cut: int
+    shown: str = "positive"
+    other: str | None = "negative"
 
     @property
     def changes(self) -> np.ndarray:
@@ -47,14 +51,22 @@ class Words(NamedTuple):
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Of "positive", float64 [n + 1]."""
+        """Of the class `shown`, float64 [n + 1]."""
         # Not 1 / (1 + exp(-x)), which overflows where an answer is very sure.
         return np.exp(-np.logaddexp(0, -self.log_odds.astype(np.float64)))
 
     def answer(self, at: int = -1) -> str:
-        """The answer at one place, "positive 97.3%"."""
+        """The answer at one place, "positive 97.3%"; of several classes how sure `shown` is."""
         p = float(self.probabilities[at])
-        return f"positive {p:.1%}" if p > 0.5 else f"negative {1 - p:.1%}"
+        if p > 0.5 or self.other is None:
+            return f"{self.shown} {p:.1%}"
+        return f"{self.other} {1 - p:.1%}"
+
+    @property
+    def directions(self) -> tuple[str, str]:
+        """Where a word that raises the log-odds leads to, and where one that lowers it does."""
+        away = f"away from {self.shown}" if self.other is None else f"towards {self.other}"
+        return f"towards {self.shown}", away
 
 
 class Rows(NamedTuple):
@@ -103,15 +115,17 @@ def say_words(answers: Words, console: Console | None = None) -> None:
         text.append(f"{word if known else f'({word})'}{marks(rank)}", _style(rank)).append(" ")
     console.print(text)
     console.print()
-    for name, sign in (("positive", 1), ("negative", -1)):
-        legend = Text(f"towards {name}:  ")
+    for direction, sign in zip(answers.directions, (1, -1), strict=True):
+        legend = Text(f"{direction}:  ")
         for rank, least in enumerate(LEVELS, 1):
             legend.append(f"{marks(sign * rank)} {least:g}", _style(sign * rank)).append("  ")
         console.print(legend + Text("or more, in log-odds"))
     if not answers.known.all():
         console.print("(word):  not in the vocabulary")
-    course = _course(answers.probabilities, max(1, min(60, console.width - 22)))
-    console.print(Text(f"0 to 100% positive:  {course}"))
+    course = _course(
+        answers.probabilities, max(1, min(60, console.width - 14 - len(answers.shown)))
+    )
+    console.print(Text(f"0 to 100% {answers.shown}:  {course}"))
     if answers.cut:
         cut = f"{answers.cut:,} words: the run cuts texts"
         console.print(Text(f"the last answer does not see {cut}"))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 
 from experiments.plots.style import NAVY, RUST, figure, heading, plain, save
 from experiments.predict.explain import LEVELS, Rows, Words, colour, level, marks
@@ -29,11 +30,10 @@ Place = tuple[int, int, float]
 
 def draw(answers: Words | Rows, config: dict[str, Any], to: Path) -> None:
     """Write the picture of a text's or an image's answers."""
-    made = words(answers, config) if isinstance(answers, Words) else rows(answers, config)
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; no reason to print a line for each.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        save(made, to)
+        save(words(answers, config) if isinstance(answers, Words) else rows(answers, config), to)
 
 
 def _figure(height: float, parts: list[str], down: float) -> Figure:
@@ -88,6 +88,11 @@ def _shown(answers: Words, n: int) -> str:
     return word if answers.known[n] else f"({word})"
 
 
+def _short(name: str) -> str:
+    """A class's name, which may be anything, where there is room for a few words only."""
+    return name if len(name) <= 28 else f"{name[:28]}…"
+
+
 def _width(answers: Words, n: int) -> float:
     """In letters; signs are smaller than letters."""
     return len(_shown(answers, n)) + 0.7 * abs(level(answers.changes[n])) + 0.5
@@ -105,9 +110,12 @@ def _write(
         _word(axes, at, word, level(answers.changes[n]), width)
     x, y = 0.3, height - 0.14 - 0.26 * len(notes)
     small: dict[str, Any] = {"va": "center", "fontsize": 10, "color": "0.3"}
-    for name, sign in (("towards positive", 1), ("towards negative", -1)):
-        axes.text(x, y, name, **small)
-        x += 1.25
+    for direction, sign in zip(answers.directions, (1, -1), strict=True):
+        direction = _short(direction)
+        axes.text(x, y, direction, parse_math=False, **small)
+        # A dollar would begin a formula here, too.
+        x += TextPath((0, 0), direction.replace("$", r"\$"), size=10).get_extents().width / 72
+        x += 0.15
         for rank, least in enumerate(LEVELS, 1):
             width = _LETTER * (len(f"{least:g}") + 0.7 * rank + 0.5)
             _word(axes, (x, y), f"{least:g}", sign * rank, width)
@@ -134,7 +142,7 @@ def _word(axes: Axes, at: tuple[float, float], word: str, rank: int, width: floa
 
 
 def _curve(axes: Axes, answers: Words) -> None:
-    """Probability of "positive" over the words, the strongest changes named."""
+    """Probability of a class over the words, the strongest changes named."""
     p, n = 100 * answers.probabilities, len(answers.words)
     dot = "o" if n <= 80 else None
     axes.axhline(50, color="0.45", linewidth=1.2, linestyle="--", zorder=1)
@@ -152,7 +160,8 @@ def _curve(axes: Axes, answers: Words) -> None:
         axes.annotate(text, (k + 1, p[k + 1]), xytext=(away, up), ha=side, **style)
     axes.set(xlim=(-0.01 * n, 1.01 * n), ylim=(-12, 112), yticks=(0, 25, 50, 75, 100))
     axes.set_xlabel("words read", fontsize=11)
-    axes.set_ylabel("probability of positive (%)", fontsize=11)
+    label = f"probability of {_short(answers.shown)} (%)"
+    axes.set_ylabel(label, fontsize=11, parse_math=False)
     plain(axes)
 
 

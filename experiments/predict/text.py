@@ -1,7 +1,7 @@
-"""Ask a run of `experiments.imdb` for the sentiment of a text."""
+"""Ask a run of `experiments.imdb` for the class of a text."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,14 +21,33 @@ _AT_ONCE = 64
 MOST_BYTES = 100_000_000
 
 
-class Answer(NamedTuple):
-    """What a model says of one text."""
+# Of many classes only the likeliest are printed.
+_SHOWN = 10
 
-    label: str
-    probability: float
+
+class Answer(NamedTuple):
+    """What a model says of one text: the probability of each class, by name."""
+
+    probabilities: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """The most probable class; of equal ones the first."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
+
+    @property
+    def probability(self) -> float:
+        """Of that class."""
+        return self.probabilities[self.label]
 
     def __str__(self) -> str:
-        return f"{self.label}  {self.probability:.1%}"
+        said = f"{self.label}  {self.probability:.1%}"
+        if len(self.probabilities) == 2:
+            return said
+        best = sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:_SHOWN]
+        width = max(len(name) for name, _ in best)
+        bars = [f"  {name:{width}}  {p:6.1%}  {'█' * round(40 * p)}".rstrip() for name, p in best]
+        return "\n".join([said, *bars])
 
 
 def answer(directory: RunDir, text: str | None, file: str | None) -> Answer:
@@ -39,11 +58,16 @@ def answer(directory: RunDir, text: str | None, file: str | None) -> Answer:
             one, or settings that do not fit it.
     """
     vocabulary, text = _asked(directory, text, file)
-    (logit,) = _log_odds(directory, [vocabulary.encode(text)])
-    positive = float(1 / (1 + np.exp(-logit.astype(np.float64))))
-    if positive > 0.5:
-        return Answer("positive", positive)
-    return Answer("negative", 1 - positive)
+    classes, logits = _logits(directory, [vocabulary.encode(text)])
+    return Answer(dict(zip(classes, probabilities(logits)[0].tolist(), strict=True)))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Of each class, float64 [n, C]; from logits [n, C], or [n, 1] where there are two classes."""
+    logits = logits.astype(np.float64)
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    return np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
 def explain(directory: RunDir, text: str | None, file: str | None) -> "Words":
@@ -60,9 +84,16 @@ def explain(directory: RunDir, text: str | None, file: str | None) -> "Words":
 
     vocabulary, text = _asked(directory, text, file)
     ids = vocabulary.encode(text)
-    log_odds = _log_odds(directory, [ids[:k] for k in range(1, len(ids) + 1)])
+    classes, logits = _logits(directory, [ids[:k] for k in range(1, len(ids) + 1)])
     unseen = max(0, len(ids) - settings_of(directory).text.max_length)
-    return Words(tuple(words(text)), ids[1:] != UNKNOWN, log_odds, unseen)
+    # Of two classes always the second, "positive"; of more the one that is the answer.
+    other: str | None = classes[0]
+    shown, log_odds = classes[-1], logits[:, 0]
+    if len(classes) > 2:
+        chosen = int(logits[-1].argmax())
+        rest = np.logaddexp.reduce(np.delete(logits, chosen, axis=1), axis=1)
+        other, shown, log_odds = None, classes[chosen], logits[:, chosen] - rest
+    return Words(tuple(words(text)), ids[1:] != UNKNOWN, log_odds, unseen, shown, other)
 
 
 def _asked(directory: RunDir, text: str | None, file: str | None) -> tuple[Vocabulary, str]:
@@ -76,8 +107,10 @@ def _asked(directory: RunDir, text: str | None, file: str | None) -> tuple[Vocab
     return vocabulary, text
 
 
-def _log_odds(directory: RunDir, texts: Sequence[np.ndarray]) -> np.ndarray:
-    """Of "positive" by the run's best epoch, for ids of texts: float32 [n].
+def _logits(directory: RunDir, texts: Sequence[np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes, and the logits of the run's best epoch for ids of texts: float32 [n, C].
+
+    C is the number of classes, or 1 where there are two.
 
     Raises:
         UserError: as `answer`.
@@ -91,8 +124,8 @@ def _log_odds(directory: RunDir, texts: Sequence[np.ndarray]) -> np.ndarray:
     settings = trained.settings.text
 
     @jax.jit
-    def log_odds(params: nnx.State, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
-        return nnx.merge(trained.graphdef, params)(tokens, lengths)[:, 0]
+    def logits(params: nnx.State, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+        return nnx.merge(trained.graphdef, params)(tokens, lengths)
 
     longest, parts = min(settings.max_length, max(map(len, texts))), []
     batch = min(_AT_ONCE, len(texts))
@@ -103,8 +136,8 @@ def _log_odds(directory: RunDir, texts: Sequence[np.ndarray]) -> np.ndarray:
         for row, ids in enumerate(texts[first : first + batch]):
             kept = ids[-longest:] if settings.truncate == "head" else ids[:longest]
             tokens[row, : len(kept)], lengths[row] = kept, len(kept)
-        parts.append(np.asarray(log_odds(trained.params, tokens, lengths)))
-    return np.concatenate(parts)[: len(texts)]
+        parts.append(np.asarray(logits(trained.params, tokens, lengths)))
+    return trained.classes, np.concatenate(parts)[: len(texts)]
 
 
 def _read(file: str | None) -> str:

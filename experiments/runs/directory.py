@@ -29,7 +29,7 @@ GRADIENTS = ("epoch", "step", "gradient_norm", "skipped")
 ODD = re.compile(r"[\[\\\ud800-\udfff]|(?<=/)gs:(?=/|$)")
 VOCABULARY = "vocabulary.txt"  # of a text's run
 CONFIG = {"task": str, "title": str, "dataset": str, "settings": dict, "versions": dict,
-          "data": dict, "devices": list}  # fmt: skip
+          "data": dict, "devices": list, "classes": list}  # fmt: skip
 
 # May differ when a run is continued: they change nothing of what is computed.
 FREE = {

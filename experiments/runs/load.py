@@ -10,8 +10,8 @@ from experiments.data.text import Vocabulary
 from experiments.models.build import shapes
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import VOCABULARY, RunDir
-from experiments.runs.restore import settings_of
-from experiments.runs.seal import check_sealed
+from experiments.runs.restore import classes_of, settings_of
+from experiments.runs.seal import check_sealed, names_digest
 
 
 class Trained(NamedTuple):
@@ -20,12 +20,14 @@ class Trained(NamedTuple):
     Attributes:
         settings: `imdb.Settings` or `mnist.Settings`, as it was trained.
         vocabulary: its words; None for images.
+        classes: what its labels are called.
         step: of the checkpoint.
         graphdef, params: the network, for `nnx.merge`.
     """
 
     settings: Any
     vocabulary: Vocabulary | None
+    classes: tuple[str, ...]
     step: int
     graphdef: nnx.GraphDef
     params: Any
@@ -42,11 +44,14 @@ def load(directory: RunDir, say: Callable[[str], None]) -> Trained:
     if isinstance(settings, imdb.Settings):
         vocabulary = Vocabulary.load(directory.path / VOCABULARY)
         data["vocabulary"] = vocabulary.digest
-    graphdef, params = shapes(settings, None if vocabulary is None else vocabulary.size)
+    classes = classes_of(directory)
+    data["classes"] = names_digest(classes)
+    size = None if vocabulary is None else vocabulary.size
+    graphdef, params = shapes(settings, size, len(classes))
     known = {"settings": directory.config()["settings"], "data": data}
     averaged, checkpoints = settings.training.average > 0, Checkpoints(directory.checkpoints)
     step, best = best_params(checkpoints, params, averaged, known, say)
-    return Trained(settings, vocabulary, step, graphdef, best)
+    return Trained(settings, vocabulary, classes, step, graphdef, best)
 
 
 def best_params(

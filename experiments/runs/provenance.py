@@ -12,6 +12,7 @@ from experiments.config.cli import UserError, flag
 from experiments.config.settings import ADDED_LATER
 from experiments.runs.directory import FREE
 from experiments.runs.environment import machine, versions
+from experiments.runs.seal import is_same, names_digest
 
 
 def describe(
@@ -19,6 +20,7 @@ def describe(
     task: str,
     title: str,
     dataset: str,
+    classes: Sequence[str],
     data: Mapping[str, str],
     settings: Mapping[str, Any],
     devices: Sequence[str],
@@ -29,7 +31,8 @@ def describe(
         "task": task,
         "title": title,
         "dataset": dataset,
-        "data": dict(data),
+        "classes": list(classes),
+        "data": {**data, "classes": names_digest(classes)},
         "settings": dict(settings),
         "versions": versions(),
         "machine": machine(),
@@ -54,7 +57,9 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     was = before.get("settings", {})
     for name, new in now["settings"].items():
         old = was.get(name, new if name in ADDED_LATER and not new else None)
-        if name not in FREE and old != new and not (name == "epochs" and _may_grow(was, old, new)):
+        if name in FREE or is_same(name, old, new):
+            continue
+        if name != "epochs" or not _may_grow(was, old, new):
             faults.append(f"{flag(name)} is {new}, but this run was started with {old}")
             if name == "epochs":
                 faults.append(
@@ -66,7 +71,7 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if old != new:
             faults.append(
                 f"the {name} data is not what this run was started with (SHA-256 {str(old)[:12]}, "
-                f"now {new[:12]}); give the same --data-dir, or begin another run"
+                f"now {new[:12]}); give the same, or begin another run"
             )
     if faults:
         raise UserError(f"--resume: {'; '.join(faults)}")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from experiments.config import imdb, mnist
 from experiments.config.cli import UserError, flag, parse
 from experiments.config.settings import flatten, unflatten
+from experiments.data import images, reviews
 from experiments.runs.directory import FREE, RunDir
 from experiments.storage.files import read_json
 
@@ -31,6 +32,23 @@ def settings_of(directory: RunDir) -> Any:
         return unflatten(TASKS[task], _computed(config.get("settings") or {}), None)
     except UserError as mistake:
         raise UserError(f"{directory.path}/config.json: {mistake}") from None
+
+
+def classes_of(directory: RunDir) -> tuple[str, ...]:
+    """What the labels of a run are called; a run that did not write it down is of its task's own.
+
+    Raises:
+        UserError: this is no run, or its names are no two different texts.
+    """
+    config = directory.config()
+    own = map(str, range(images.CLASSES)) if config.get("task") == "mnist" else reviews.CLASSES
+    names = tuple(config.get("classes", own))
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < max(2, len(names)):
+        raise UserError(
+            f"{directory.path}/config.json: classes are {names!r:.100}; give two different names, "
+            "or more"
+        )
+    return names
 
 
 def parse_training(

@@ -5,12 +5,30 @@ whole in itself. So settings and digests of the data stand in every checkpoint, 
 in `config.json`; where the two differ, nothing is trained and nothing is answered.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.config.cli import UserError, flag
+from experiments.config.imdb import NAMES
 from experiments.runs.directory import FREE
+
+# Settings that may name a file: the digests in `data` tell which, wherever it lies.
+FILES = {"data", "test_data", "embeddings"}
+
+
+def is_same(name: str, was: Any, now: Any) -> bool:
+    """Whether a setting decides the same with both values."""
+    if name in FILES and None not in (was, now):
+        return was == now or (was not in NAMES and now not in NAMES)
+    return bool(was == now)
+
+
+def names_digest(classes: Sequence[str]) -> str:
+    """SHA-256 of what the labels are called, in their order."""
+    return hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()
 
 
 def fixed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +54,7 @@ def check_sealed(meta: Mapping[str, Any], known: Mapping[str, Any], where: Path)
         # More epochs at a constant rate change nothing of those that were trained.
         longer = {"epochs"} if was.get("schedule") == "constant" else set()
         for name in sorted(was.keys() & now.keys() - FREE - longer):
-            if was[name] != now[name]:
+            if not is_same(name, was[name], now[name]):
                 what = flag(name) if part == "settings" else f"the {name} data"
                 raise UserError(
                     f"{where} was saved with {what} {was[name]}, and the run has {now[name]}: "

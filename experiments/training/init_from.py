@@ -1,6 +1,7 @@
 """Begin a training with the weights of another run, `--init-from RUN`."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -27,7 +28,9 @@ SHAPE: tuple[str, ...] = (
 SHAPE += ("embedding", "bigrams", "pixels", "permute")
 
 
-def begin(settings: Any, model: Any, vocabulary: Vocabulary | None) -> dict[str, str]:
+def begin(
+    settings: Any, model: Any, vocabulary: Vocabulary | None, classes: Sequence[str]
+) -> dict[str, str]:
     """Give `model` the weights of the run that the settings name, in place.
 
     Returns:
@@ -50,5 +53,7 @@ def begin(settings: Any, model: Any, vocabulary: Vocabulary | None) -> dict[str,
             )
     if vocabulary is not None and trained.vocabulary != vocabulary:
         raise UserError(f"--init-from {run}: its words are others; give the same data")
+    if trained.classes != tuple(classes):
+        raise UserError(f"--init-from {run}: its classes are others; give the same data")
     nnx.update(model, trained.params)
     return {"weights": digest(*map(np.asarray, jax.tree.leaves(trained.params)))}

@@ -120,6 +120,7 @@ class Runner:
             task=self.task.name,
             title=self.task.title,
             dataset=self.task.dataset,
+            classes=self.task.classes,
             data=self.task.digests,
             settings=self.settings,
             devices=self.devices,
@@ -175,8 +176,7 @@ class Runner:
             self._show(bar, epoch, n, late, pace)
             late = Seen(epoch * steps_per_epoch + n + 1, batch.rows, report)
             waited = (time.perf_counter() - saved) / 60
-            every = self.run.checkpoint_steps
-            due = every is not None and (n + 1) % every == 0
+            due = (every := self.run.checkpoint_steps) and (n + 1) % every == 0
             signal = self._signal(signals)
             if signal or due or waited > self.run.checkpoint_minutes:
                 # First: a checkpoint after a bad step would leave it out unasked.
@@ -241,6 +241,7 @@ class Runner:
             "test_loss": test_loss,
             "test_accuracy": test_accuracy,
             "seconds": round(sum(row["seconds"] for row in self.rows), 3),
+            "classes": list(self.task.classes),
         }
         if self.processes.leader:
             self.store.finish(result)
@@ -256,9 +257,8 @@ class Runner:
         return sums.means()
 
     def _is_patience_out(self) -> bool:
-        if not self.rows:
-            return False
-        return len(self.rows) - best_row(self.rows)["epoch"] >= self.training.patience
+        rows = self.rows
+        return bool(rows) and len(rows) - best_row(rows)["epoch"] >= self.training.patience
 
     def _show(self, bar: Bar, epoch: int, n: int, late: Seen | None, pace: Pace) -> None:
         self.watch.look(late)

@@ -19,7 +19,8 @@ class Task(NamedTuple):
     Attributes:
         name: of the command, "imdb"; it tells `predict` what kind of run this is.
         title: for people, "IMDB sentiment".
-        dataset: for the files of the run, "imdb" or "sample".
+        dataset: for the files of the run: "imdb", "mnist", "sample" or what somebody calls theirs.
+        classes: what the labels 0, 1 ... are called.
         model: freshly drawn.
         train, validation, test: the parts of the data.
         inputs: shape of one example, for the table of layers.
@@ -31,6 +32,7 @@ class Task(NamedTuple):
     name: str
     title: str
     dataset: str
+    classes: tuple[str, ...]
     model: Classifier | Ensemble
     train: Batches
     validation: Batches

@@ -44,6 +44,7 @@ def finished(task, settings, path) -> str:
             task=task.name,
             title=task.title,
             dataset=task.dataset,
+            classes=task.classes,
             data=task.digests,
             settings=flatten(settings),
             devices=["cpu: cpu"],

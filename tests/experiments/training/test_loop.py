@@ -25,7 +25,7 @@ from experiments.training.progress import Screen
 ROW = ["epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"]
 SUMMARY = [
     "dataset", "cell", "parameters", "best_epoch", "best_val_accuracy", "test_loss",
-    "test_accuracy", "seconds",
+    "test_accuracy", "seconds", "classes",
 ]  # fmt: skip
 
 
@@ -51,6 +51,7 @@ def test_the_files_of_a_run_are_the_contract(whole):
     summary = json.loads((whole / "summary.json").read_text())
     assert list(summary) == SUMMARY
     assert (summary["dataset"], summary["cell"]) == ("sample", "lstm")
+    assert summary["classes"] == config["classes"] == ["negative", "positive"]
     best = max(found, key=lambda row: row["val_accuracy"])
     assert summary["best_epoch"] == best["epoch"]
     assert summary["best_val_accuracy"] == best["val_accuracy"]
