@@ -8,6 +8,7 @@ Trains on 20,000 of the 25,000 training reviews, validates on the other 5,000, a
 epoch on the 25,000 test reviews. Texts of your own may have any number of classes.
 """
 
+import dataclasses
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -39,9 +40,9 @@ def main(args: list[str] | None = None) -> int:
         def prepare(say: Callable[[str], None]) -> "Task":
             text = settings.text
             if is_own(text.data):
-                return task(settings, load_own(text, settings.training.seed, say))
+                return task(settings, load_own(text, settings.training.seed, say), say)
             data = cast("Data", text.data)
-            return task(settings, load_text(data, text.data_dir, text.vocabulary, say))
+            return task(settings, load_text(data, text.data_dir, text.vocabulary, say), say)
 
         return train(name(settings), settings, prepare)
 
@@ -63,7 +64,20 @@ def fit(**settings: Any) -> "Loaded":
 
 
 def _parse(args: Sequence[str]) -> Settings:
-    return resolve(parse_training(Settings, args, "imdb", RECIPES))
+    settings = resolve(parse_training(Settings, args, "imdb", RECIPES))
+    file = settings.text.embeddings
+    if file is None:
+        return settings
+    from experiments.data.vectors import width
+
+    features, given = width(file), settings.text.embedding
+    if given not in (features, Settings().text.embedding):
+        raise UserError(
+            f"--embedding is {given}, and a word in {file} has {features} numbers; leave it out"
+        )
+    return dataclasses.replace(
+        settings, text=dataclasses.replace(settings.text, embedding=features)
+    )
 
 
 def name(settings: Settings) -> str:
@@ -73,12 +87,15 @@ def name(settings: Settings) -> str:
     return f"{about}-{settings.recipe or settings.model.cell}-seed{settings.training.seed}"
 
 
-def task(settings: Settings, data: "TextData") -> "Task":
-    """The reviews cut into batches, and the network that reads them."""
+def task(
+    settings: Settings, data: "TextData", say: Callable[[str], None] = lambda line: None
+) -> "Task":
+    """The texts cut into batches, and the network that reads them."""
     from experiments.data.batch import Batches
     from experiments.data.shuffling import split_validation
     from experiments.data.text_batches import PaddedTexts
-    from experiments.models.build import network
+    from experiments.data.vectors import load_vectors
+    from experiments.models.build import network, set_features
     from experiments.runs.directory import VOCABULARY
     from experiments.training import fits, init_from
     from experiments.training.task import Task, digest
@@ -96,6 +113,9 @@ def task(settings: Settings, data: "TextData") -> "Task":
     # The same padded lengths in all parts, because each is compiled.
     tests = PaddedTexts(data.test, text.max_length, text.truncate, texts.boundaries)
     model = network(settings, data.vocabulary.size, len(data.classes))
+    if text.embeddings is not None:
+        vectors = load_vectors(text.embeddings, data.vocabulary, data.train, say)
+        set_features(model, vectors.ids, vectors.values)
     began_with = init_from.begin(settings, model, data.vocabulary, data.classes)
     question = "A text." if data.is_own else "A film to remember."
     return Task(
@@ -115,6 +135,7 @@ def task(settings: Settings, data: "TextData") -> "Task":
             "vocabulary": data.vocabulary.digest,
             **data.digests,
             **began_with,
+            **({} if text.embeddings is None else {"embeddings": vectors.digest}),
         },
         ask=lambda path: f'python -m experiments.predict {path} "{question}"',
     )

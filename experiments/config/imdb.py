@@ -228,6 +228,8 @@ def resolve(settings: Settings) -> Settings:
         raise UserError("--test-data and --test-fraction both say what to test on; give one")
     elif text.test_data is not None and not is_own(text.test_data):
         raise UserError(f"--test-data is {text.test_data}; give a file or a directory")
+    if text.embeddings is not None and settings.run.init_from is not None:
+        raise UserError("--embeddings and --init-from both say what to begin with; give one")
     recipe = settings.recipe
     if recipe is None or RECIPES[recipe]().model.cell == settings.model.cell:
         return settings

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from flax import nnx
 
 import jaxrnn
@@ -10,7 +11,7 @@ from experiments.config.settings import Model
 from experiments.data.image_batches import Reading
 from experiments.data.images import CLASSES
 from experiments.models.classifier import Classifier
-from experiments.models.ensemble import Ensemble
+from experiments.models.ensemble import Ensemble, members
 
 
 def network(
@@ -49,6 +50,13 @@ def reading(settings: mnist.Settings) -> Reading:
     """How an image becomes a sequence."""
     image = settings.image
     return Reading(image.pixels or image.permute is not None, image.permute)
+
+
+def set_features(model: Any, ids: np.ndarray, values: np.ndarray) -> None:
+    """Let the words `ids` begin with these features [k, F], in every member of a network."""
+    for member in members(model):
+        table = member.embedding.embedding
+        table.set_value(table.get_value().at[ids].set(values))
 
 
 def build(
