@@ -98,6 +98,10 @@ def rows(study: Study, say: Say) -> Iterator[Row]:
 
     # All runs are read before the first row: where one cannot be used, nothing is written.
     given = [trained_run(path, text, words, say) for path in runs]
+    say(
+        "of each gate, how many activations are within 0.05 of its lowest and of its highest value,"
+    )
+    say("where it is as good as constant and passes no gradient (saturated):")
     for label, cell, untrained, trained in given or map(train_here, NAMES):
         for state, model in (("untrained", untrained), ("trained", trained)):
             right = gradients.accuracy(model, test)
@@ -106,9 +110,7 @@ def rows(study: Study, say: Say) -> Iterator[Row]:
             gates = gradients.saturation(model, shown)
             yield {"study": "saturation", **about, "gates": gates}
             shares = [f"{gate} {x['low']:.1%} {x['high']:.1%}" for gate, x in gates.items()]
-            say(
-                f"{label:<10} {state:<9}  test accuracy {right:.1%}  saturated: {'  '.join(shares)}"
-            )
+            say(f"{label:<10} {state:<9}  test accuracy {right:.1%}  {'  '.join(shares)}")
     lstm, rnn = fresh("lstm"), fresh("rnn")
     for bias in FORGET_BIASES:
         curve = _curve(gradients.with_forget_bias(lstm, bias), shown)

@@ -86,9 +86,9 @@ def confusion(answers: Answers, *, title: str) -> "Figure":
 
     made = figure(9, 7.4, title, dpi=130, fontsize=12)
     axes = made.subplots()
-    # Dark is many, in print too. The right answers are hundreds: on one scale with the mistakes
-    # they would leave them all one colour.
-    image = axes.imshow(np.ma.masked_equal(wrong, 0), cmap="cividis_r", vmin=0, vmax=most)
+    # The worst is the loudest, and dark in print. The right answers are hundreds: on one scale
+    # with the mistakes they would leave them all one colour.
+    image = axes.imshow(np.ma.masked_equal(wrong, 0), cmap="OrRd", vmin=0, vmax=most)
     bar = made.colorbar(image, ax=axes, shrink=0.75, pad=0.03)
     bar.set_label("mistakes (images)")
     bar.locator = MaxNLocator(integer=True, min_n_ticks=1)

@@ -26,6 +26,8 @@ def figure(width: float, height: float, title: str, dpi: int = 150, **text: Any)
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    layout: Any = made.get_layout_engine()
+    layout.set(w_pad=0.1)  # a label that stands beside a panel does not touch it
     # A title may hold any name, and a dollar would begin a formula.
     made.suptitle(title, **{"fontsize": 13, "fontweight": "bold", "parse_math": False, **text})
     return made

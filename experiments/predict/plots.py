@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
+from rich.cells import cell_len
 
+from experiments.plots.fonts import families, lacking
 from experiments.plots.style import NAVY, RUST, figure, heading, plain, save
 from experiments.predict.explain import LEVELS, Rows, Words, colour, level, marks
 
@@ -18,6 +20,7 @@ WIDTH = 11.0
 # More words would be a poster; the curve has all of them.
 MOST_WORDS = 500
 # A fixed-width font of this size: all letters are this wide, in inches.
+MONO = "DejaVu Sans Mono"
 _SIZE = 11.0
 _LETTER = 0.602 * _SIZE / 72
 _COLUMNS = int((WIDTH - 0.6) / _LETTER)
@@ -60,6 +63,8 @@ def words(answers: Words, config: dict[str, Any]) -> Figure:
 def _notes(answers: Words, shown: int) -> list[str]:
     """What else there is to know, a line each."""
     notes, count = [], len(answers.words)
+    if lacking("".join(answers.words), families(MONO)):
+        notes.append("□: a letter that no font of this machine has; install Noto Sans CJK, say")
     if not answers.known.all():
         notes.append("(word): not in the vocabulary")
     if shown < count:
@@ -94,8 +99,8 @@ def _short(name: str) -> str:
 
 
 def _width(answers: Words, n: int) -> float:
-    """In letters; signs are smaller than letters."""
-    return len(_shown(answers, n)) + 0.7 * abs(level(answers.changes[n])) + 0.5
+    """In letters, of which Chinese ones are two wide; signs are smaller than letters."""
+    return cell_len(_shown(answers, n)) + 0.7 * abs(level(answers.changes[n])) + 0.5
 
 
 def _write(
@@ -133,12 +138,12 @@ def _word(axes: Axes, at: tuple[float, float], word: str, rank: int, width: floa
         axes.add_patch(Rectangle((x, y - 0.11), width, 0.22, facecolor=ground, edgecolor="none"))
     x += 0.25 * _LETTER
     shade = "0.45" if word.startswith("(") else "black"
-    font: dict[str, Any] = {"family": "DejaVu Sans Mono", "va": "center_baseline"}
+    font: dict[str, Any] = {"family": families(MONO), "va": "center_baseline"}
     # As it stands: a dollar would begin a formula.
     axes.text(x, y, word, fontsize=_SIZE, color=shade, parse_math=False, **font)
     if rank:
         font |= {"fontsize": 0.7 * _SIZE, "fontweight": "bold"}
-        axes.text(x + _LETTER * len(word), y - 0.035, marks(rank), **font)
+        axes.text(x + _LETTER * cell_len(word), y - 0.035, marks(rank), **font)
 
 
 def _curve(axes: Axes, answers: Words) -> None:
@@ -157,6 +162,7 @@ def _curve(axes: Axes, answers: Words) -> None:
         text = f"{answers.words[k][:16]} {marks(level(answers.changes[k]))}"
         side, away = ("left", 5) if right != turned else ("right", -5)
         up = -12 if turned and p[k + 1] > 12 else 11
+        style["family"] = families("DejaVu Sans")
         axes.annotate(text, (k + 1, p[k + 1]), xytext=(away, up), ha=side, **style)
     axes.set(xlim=(-0.01 * n, 1.01 * n), ylim=(-12, 112), yticks=(0, 25, 50, 75, 100))
     axes.set_xlabel("words read", fontsize=11)
