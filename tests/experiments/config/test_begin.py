@@ -1,11 +1,14 @@
 """Ctrl-C at any moment of a command, and a command that lacks a package."""
 
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
 from root import ROOT
+
+from experiments.config import begin
 
 # Runs a command as `python -m` does, and does something when it imports a module.
 COMMAND = """
@@ -78,3 +81,26 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(tmp_path, mod
         f"error: {module} is not installed; pip install -e '.[experiments]' installs all that the "
         "commands need\n"
     )
+
+
+def test_a_ctrl_c_that_python_drops_is_raised_when_the_block_ends(monkeypatch):
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    steps = []
+
+    def work():
+        with begin.unwinding():
+            Dying()
+            steps.append(begin.was_dropped())
+
+    before = signal.signal(signal.SIGINT, begin._leave)
+    monkeypatch.setattr(sys, "unraisablehook", begin._without_interrupts)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert signal.getsignal(signal.SIGINT) is begin._leave
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert steps == [True]

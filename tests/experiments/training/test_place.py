@@ -85,6 +85,7 @@ def test_another_run_that_still_trains_keeps_its_lock(tmp_path):
             with pytest.raises(UserError, match="holds another run"):
                 run.store.save(*outer)
             run.store.lock.__exit__(None, None, None)
+            assert (path / ".lock").exists()
 
         inner = disturbed(path, end_the_first)
         outer.extend((run.steps.init(run.params), [], 0.0))
@@ -167,6 +168,8 @@ def test_files_of_two_runs_are_told_by_every_reader(tmp_path, whole, file):
     runner(other, "--cell", "gru", "--seed", "3").fit()
     (shutil.rmtree if file == "checkpoints" else lambda path: path.unlink())(mixed / file)
     (shutil.copytree if file == "checkpoints" else shutil.copy)(other / file, mixed / file)
+    if file == "metrics.jsonl":
+        (mixed / "summary.json").unlink()  # which would tell, too
     from experiments import checkpoint, plot
     from experiments.report import __main__ as report
 
