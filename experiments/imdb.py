@@ -22,6 +22,7 @@ from experiments.runs.restore import parse_training
 if TYPE_CHECKING:
     from experiments.data.reviews import TextData
     from experiments.data.source import Data
+    from experiments.runs.directory import RunDir
     from experiments.runs.results import Loaded
     from experiments.training.task import Task
 
@@ -33,18 +34,28 @@ def main(args: list[str] | None = None) -> int:
     # Imported after the parser, so that `--help` and mistakes answer at once.
     from experiments.data.own import load_own
     from experiments.data.reviews import load_text
+    from experiments.predict import confusion
     from experiments.report.seeds import in_turn
     from experiments.training.command import train
 
     def train_one(settings: Settings) -> int:
+        tasks: list[Task] = []
+
         def prepare(say: Callable[[str], None]) -> "Task":
             text = settings.text
             if is_own(text.data):
-                return task(settings, load_own(text, settings.training.seed, say), say)
-            data = cast("Data", text.data)
-            return task(settings, load_text(data, text.data_dir, text.vocabulary, say), say)
+                read = load_own(text, settings.training.seed, say)
+            else:
+                data = cast("Data", text.data)
+                read = load_text(data, text.data_dir, text.vocabulary, say)
+            tasks.append(task(settings, read, say))
+            return tasks[0]
 
-        return train(name(settings), settings, prepare)
+        def after(directory: "RunDir", say: Callable[[str], None]) -> None:
+            say(f"picture: {confusion.draw(directory, tasks[0].test)}")
+
+        own = is_own(settings.text.data)
+        return train(name(settings), settings, prepare, after=after if own else None)
 
     return in_turn(settings, name, train_one)
 

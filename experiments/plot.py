@@ -9,13 +9,13 @@ from typing import Annotated
 import tyro
 
 from experiments.config.cli import parse, run
-from experiments.plots import curves, digits
+from experiments.plots import confusion, curves, digits
 from experiments.runs.directory import RunDir
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Draw the pictures of a run again: its curves and, of digits, its mistakes.
+    """Draw the pictures of a run again: its curves, what it confuses and, of digits, its mistakes.
 
     example: python -m experiments.plot runs/imdb-gru-seed0
     """
@@ -30,6 +30,8 @@ def main(args: list[str] | None = None) -> None:
     print(curves.draw(directory.path))
     if (directory.path / digits.FILE).exists():
         print(*digits.draw(directory.path), sep="\n")
+    if (directory.path / confusion.FILE).exists():
+        print(confusion.draw(directory.path))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from experiments.config.cli import UserError
+from experiments.plots.confusion import Confusion, picture
 from experiments.plots.style import figure, heading, save
 from experiments.runs.directory import RunDir
 from experiments.storage import array_cache
@@ -65,8 +66,8 @@ def draw(run_dir: str | Path) -> list[Path]:
     answers = Answers(*(arrays[name] for name in Answers._fields))
     title = " · ".join([*heading(config), _result(answers)])
     pictures = {"confusion.png": confusion, "mistakes.png": mistakes}
-    for name, picture in pictures.items():
-        save(picture(answers, title=title), directory.path / name)
+    for name, make in pictures.items():
+        save(make(answers, title=title), directory.path / name)
     return [directory.path / name for name in pictures]
 
 
@@ -77,41 +78,10 @@ def _result(answers: Answers) -> str:
 
 def confusion(answers: Answers, *, title: str) -> "Figure":
     """How often each digit was read as each other one; only the mistakes are coloured."""
-    from matplotlib.ticker import MaxNLocator
-
     counts = np.zeros((10, 10), np.int64)
     np.add.at(counts, (answers.labels, answers.read), 1)
-    wrong = np.where(np.eye(10, dtype=bool), 0, counts)
-    most = max(int(wrong.max()), 1)
-
-    made = figure(9, 7.4, title, dpi=130, fontsize=12)
-    axes = made.subplots()
-    # The worst is the loudest, and dark in print. The right answers are hundreds: on one scale
-    # with the mistakes they would leave them all one colour.
-    image = axes.imshow(np.ma.masked_equal(wrong, 0), cmap="OrRd", vmin=0, vmax=most)
-    bar = made.colorbar(image, ax=axes, shrink=0.75, pad=0.03)
-    bar.set_label("mistakes (images)")
-    bar.locator = MaxNLocator(integer=True, min_n_ticks=1)
-    bar.update_ticks()
-    for (true, read), count in np.ndenumerate(counts):
-        if true == read:
-            axes.text(read, true, f"{count:,}", ha="center", va="center", color="0.35")
-        elif count:
-            colour = "white" if count >= 0.5 * most else "black"
-            text = axes.text(read, true, f"{count:,}", ha="center", va="center", color=colour)
-            text.set_fontweight("bold")
-    for true, row in enumerate(counts):
-        if row.sum():
-            axes.text(9.65, true, f"{row[true] / row.sum():.1%}", va="center", color="0.2")
-    axes.text(9.65, -0.75, "right", va="center", color="0.2")
-    axes.set(xlabel="read as", ylabel="digit")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(range(10))
-        axis.set_ticks(np.arange(11) - 0.5, minor=True)
-    axes.grid(which="minor", color="0.85")
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-    return made
+    found = Confusion(tuple(map(str, range(10))), counts)
+    return picture(found, title=title, unit="images", axes=("read as", "digit"))
 
 
 def mistakes(answers: Answers, *, title: str) -> "Figure":

@@ -1,9 +1,11 @@
 """Gives all pictures of the experiments one look, one kind of title and one way to disk."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.plots.fonts import families
 from experiments.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def figure(width: float, height: float, title: str, dpi: int = 150, **text: Any)
     layout: Any = made.get_layout_engine()
     layout.set(w_pad=0.1)  # a label that stands beside a panel does not touch it
     # A title may hold any name, and a dollar would begin a formula.
-    made.suptitle(title, **{"fontsize": 13, "fontweight": "bold", "parse_math": False, **text})
+    look = {"fontsize": 13, "fontweight": "bold", "parse_math": False}
+    made.suptitle(title, **{**look, "fontfamily": families("DejaVu Sans"), **text})
     return made
 
 
@@ -66,5 +69,7 @@ def heading(config: Mapping[str, Any]) -> list[str]:
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a PNG that is there whole or not at all."""
-    with replacing(path) as partial:
+    with replacing(path) as partial, warnings.catch_warnings():
+        # A letter that every font lacks is drawn as a box; no reason to print a line for each.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(partial, format="png", facecolor="white")

@@ -8,6 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def cell(text: str) -> str:
+    """Anybody's text in a cell: a bar or a line break would end it."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows with the same keys as a table in Markdown."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *[list(row.values()) for row in rows]]

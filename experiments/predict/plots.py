@@ -150,7 +150,8 @@ def _curve(axes: Axes, answers: Words) -> None:
     """Probability of a class over the words, the strongest changes named."""
     p, n = 100 * answers.probabilities, len(answers.words)
     dot = "o" if n <= 80 else None
-    axes.axhline(50, color="0.45", linewidth=1.2, linestyle="--", zorder=1)
+    if answers.other is not None:  # of several classes the likeliest may have less
+        axes.axhline(50, color="0.45", linewidth=1.2, linestyle="--", zorder=1)
     axes.plot(range(n + 1), p, color=NAVY, linewidth=1.8, marker=dot, markersize=3.5)
     axes.plot([n], [p[-1]], marker="o", markersize=9, color=RUST, zorder=5)
     style: dict[str, Any] = {"va": "center", "fontsize": 10, "textcoords": "offset points"}

@@ -17,7 +17,7 @@ import tyro
 from experiments.config.cli import UserError, parse, path, run
 from experiments.plots.style import save
 from experiments.report import memory_page, page
-from experiments.report.table import deviations, table
+from experiments.report.table import by_class, deviations, table
 from experiments.runs.directory import RunDir
 from experiments.runs.results import Loaded, load
 from experiments.storage.files import write_text
@@ -74,7 +74,7 @@ def main(args: list[str] | None = None) -> None:
             return
     if not runs:
         raise UserError(f"{', '.join(settings.runs)}: no run among these has a finished epoch")
-    text = table(runs) + deviations(runs)
+    text = table(runs) + deviations(runs) + by_class(runs)
     if settings.out is not None:
         from experiments.report.picture import picture
 

@@ -59,6 +59,8 @@ def write(page: Path, runs: Sequence[Loaded], studies: Sequence[memory_page.Stud
 def story_of(run: Loaded) -> str:
     """The key of a run in `STORIES`, or its title where it has none."""
     settings, task = run.config.get("settings", {}), run.config.get("task", "")
+    if imdb.is_own(str(settings.get("data", "auto"))):
+        return str(run.config.get("title", ""))
     kind = settings.get("recipe") or settings.get("cell")
     if task == "mnist":
         kind = run.config.get("title", "").partition(", ")[2]
@@ -96,7 +98,9 @@ def command(run: Loaded) -> str:
     if settings.get("recipe"):
         words.append(f"--recipe {settings['recipe']}")
     for name, value in settings.items():
-        if name in UNSAID or value is None or value == defaults.get(name):
+        # Its place is no part of a run, but there is no other name for somebody's own texts.
+        is_said = name not in UNSAID or (name == "data" and imdb.is_own(str(value)))
+        if not is_said or value is None or value == defaults.get(name):
             continue
         if isinstance(value, bool):
             words.append(flag(name if value else f"no_{name}"))

@@ -3,8 +3,9 @@
 import statistics
 from collections.abc import Sequence
 
+from experiments.plots import confusion
 from experiments.plots.style import heading
-from experiments.plots.tables import markdown
+from experiments.plots.tables import cell, markdown
 from experiments.report.page import grouped
 from experiments.runs.results import Loaded, best_row
 
@@ -19,7 +20,7 @@ def _row(run: Loaded) -> dict[str, str]:
     later = [row["seconds"] for row in run.rows[1:] or run.rows]  # the first epoch compiles
     return {
         "run": run.name,
-        "data": str(run.config.get("dataset")),
+        "data": cell(str(run.config.get("dataset"))),
         "model": heading(run.config)[1],
         "parameters": f"{end['parameters']:,}" if end else "-",
         "best validation accuracy": f"{best['val_accuracy']:.4f}",
@@ -47,6 +48,29 @@ def deviations(runs: Sequence[Loaded]) -> str:
                 }
             )
     return f"\n{markdown(rows)}" if rows else ""
+
+
+def by_class(runs: Sequence[Loaded]) -> str:
+    """Of each run on somebody's own texts how much of each class was answered rightly; or nothing.
+
+    Runs of the same classes stand in one table.
+    """
+    tables: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for run in runs:
+        found = None if run.path is None else confusion.read(run.path)
+        if found is None:
+            continue
+        examples = found.counts.sum(1).tolist()
+        rights = (
+            f"{share:.4f} of {count:,}" if count else "none to test on"
+            for share, count in zip(found.shares, examples, strict=True)
+        )
+        row = {
+            "answered rightly": run.name,
+            **dict(zip(map(cell, found.classes), rights, strict=True)),
+        }
+        tables.setdefault(found.classes, []).append(row)
+    return "".join(f"\n{markdown(rows)}" for rows in tables.values())
 
 
 def spread(values: Sequence[float]) -> str:

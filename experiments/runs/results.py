@@ -25,6 +25,7 @@ class Loaded:
     config: dict[str, Any]
     rows: list[dict[str, Any]]
     summary: dict[str, Any] | None
+    path: Path | None = None
 
 
 def load(directory: str | Path) -> Loaded:
@@ -38,7 +39,9 @@ def load(directory: str | Path) -> Loaded:
     if not rows:
         raise UserError(f"{directory} has no finished epoch yet; leave it out, or wait")
     check_together(found)
-    return Loaded(found.path.name, config, rows, found.summary(("parameters", "test_accuracy")))
+    return Loaded(
+        found.path.name, config, rows, found.summary(("parameters", "test_accuracy")), found.path
+    )
 
 
 def check_together(directory: RunDir) -> None:

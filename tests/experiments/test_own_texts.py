@@ -10,8 +10,11 @@ from own_texts import examples, table, write
 
 from experiments import checkpoint, export, imdb, plot
 from experiments.config.cli import UserError
+from experiments.data.shuffling import split_test
+from experiments.plots import confusion
 from experiments.predict import __main__ as predict
 from experiments.predict import text
+from experiments.report import __main__ as report
 from experiments.runs.directory import RunDir
 
 FLAGS = [
@@ -81,13 +84,50 @@ def test_it_explains_the_class_it_answers(trained, capsys, tmp_path):
     assert "positive" not in said
 
 
-def test_it_is_exported_and_drawn(trained, capsys):
+def test_it_is_exported(trained):
     export.main([str(trained)])
     export.main([str(trained), "--check"])
     card = json.loads((trained / "export" / "export.json").read_text())
     assert card["output"]["logits"]["shape"] == ["batch", 3]
-    plot.main([str(trained)])
-    assert "curves.png" in capsys.readouterr().out
+
+
+def test_what_it_takes_for_what_is_counted_and_drawn(trained, tmp_path, capsys):
+    """Each text of the test part asked by itself gives the same counts."""
+    found = confusion.read(trained)
+    assert found.classes == ("cooking", "politics", "sports")
+    assert found.counts.shape == (3, 3)
+    assert found.counts.sum(1).tolist() == [16, 16, 16]
+    summary = json.loads((trained / "summary.json").read_text())
+    assert found.counts.trace() / 48 == pytest.approx(summary["test_accuracy"])
+    rows = examples(240)
+    labels = [found.classes.index(label) for _, label in rows]
+    _, test = split_test(np.array(labels), 0.2, 0)
+    counts = np.zeros((3, 3), int)
+    for k in test:
+        said = text.answer(RunDir(trained), rows[k][0], None).label
+        counts[labels[k], found.classes.index(said)] += 1
+    np.testing.assert_array_equal(counts, found.counts)
+    run = shutil.copytree(trained, tmp_path / "run")
+    before = (run / "confusion.png").read_bytes()
+    (run / "confusion.png").unlink()
+    plot.main([str(run)])
+    assert str(run / "confusion.png") in capsys.readouterr().out
+    assert (run / "confusion.png").read_bytes() == before
+    (run / "confusion.json").write_text('{"classes": ["a"], "counts": [[1, 2]]}')
+    with pytest.raises(UserError, match=r"confusion\.json is damaged; delete it"):
+        plot.main([str(run)])
+
+
+def test_a_report_says_how_it_does_with_each_class(trained, tmp_path, capsys):
+    report.main([str(trained), "--page", str(tmp_path / "page.md")])
+    said, found = capsys.readouterr().out, confusion.read(trained)
+    assert "| topics-gru-seed0 | topics.csv | GRU(8) |" in said
+    cells = [f"{share:.4f} of 16" for share in found.shares]
+    assert "| answered rightly | cooking | politics | sports |" in said
+    assert f"| topics-gru-seed0 | {' | '.join(cells)} |" in said
+    page = (tmp_path / "page.md").read_text()
+    assert "## topics.csv, 3 classes" in page
+    assert "`python -m experiments.imdb --data topics.csv" in page
 
 
 def test_it_goes_on_with_the_same_texts_wherever_they_lie_and_with_no_others(trained, tmp_path):
