@@ -6,9 +6,12 @@
     model.stablehlo        the program, (weights, inputs, lengths) -> logits: `jax.export`, for CPU,
                            CUDA and TPU, any batch and any number of steps
     weights.safetensors    its weights, by name
-    export.json            what goes in and what comes out, versions, and the digest of both files
+    vocabulary.txt         the words of a text's run
+    export.json            what goes in and what comes out, versions, and the digests of these
+    README.md              all that for people, with a loader of some twenty lines
 
-`load` needs these three files, jax and safetensors. Nothing in them is executed by reading it.
+A stranger needs jax alone (see `predict/handout.py`). Nothing in the files is executed by reading
+them.
 """
 
 import dataclasses
@@ -24,14 +27,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from experiments.config.cli import UserError, parse, run
-from experiments.runs.directory import RunDir
+from experiments.runs.directory import VOCABULARY, RunDir
 
 if TYPE_CHECKING:
     import jax
     import numpy as np
 
+    from experiments.runs.load import Trained
+
 
 PROGRAM, WEIGHTS, CARD = "model.stablehlo", "weights.safetensors", "export.json"
+README = "README.md"
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
@@ -57,19 +63,19 @@ def main(args: list[str] | None = None) -> None:
         difference = check(directory)
         print(f"{target}: answers differ from the checkpoint's by at most {difference:.1g}")
         return
-    write(directory)
-    print(f"{target}: {PROGRAM}, {WEIGHTS}, {CARD}")
+    print(f"{target}: {', '.join(write(directory))}")
 
 
-def write(directory: RunDir) -> None:
-    """Write a run's `export/`, whole or not at all; one that is there is replaced."""
+def write(directory: RunDir) -> list[str]:
+    """Write a run's `export/`, whole or not at all; one that is there is replaced. Its files."""
     import jax
     from flax import nnx
     from safetensors.numpy import save
 
+    from experiments.predict import handout
     from experiments.storage import verified_arrays
 
-    model, inputs, step = _model(directory)
+    model, inputs, trained = _model(directory)
     graphdef, params = nnx.split(model)
     tree = jax.tree.structure(params)
 
@@ -88,12 +94,16 @@ def write(directory: RunDir) -> None:
     )
     exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(*forms)
     files = {PROGRAM: bytes(exported.serialize()), WEIGHTS: save(weights)}
+    if trained.vocabulary is not None:
+        files[VOCABULARY] = (directory.path / VOCABULARY).read_bytes()
     config = directory.config()
     card = {
         "task": config["task"],
-        "step": step,
+        "step": trained.step,
         "inputs": {"xs": _form(forms[1]), "lengths": _form(forms[2])},
         "output": {"logits": _form(exported.out_avals[0])},
+        **handout.facts(trained),
+        "examples": handout.examples(trained, jax.jit(model)),
         "platforms": list(PLATFORMS),
         "versions": {
             "jax": jax.__version__,
@@ -102,7 +112,9 @@ def write(directory: RunDir) -> None:
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     files[CARD] = (json.dumps(card, indent=2) + "\n").encode()
+    files[README] = handout.readme(card, config, directory.summary() or {}).encode()
     _replace(directory.path / "export", files)
+    return list(files)
 
 
 def load(
@@ -123,7 +135,8 @@ def load(
 
     try:
         card = json.loads((directory / CARD).read_text(encoding="utf-8"))
-        files = {name: (directory / name).read_bytes() for name in (PROGRAM, WEIGHTS)}
+        names = (PROGRAM, WEIGHTS, *([VOCABULARY] if "text" in card else []))
+        files = {name: (directory / name).read_bytes() for name in names}
         digests = {name: card["sha256"][name] for name in files}
     except FileNotFoundError as error:
         raise UserError(
@@ -167,14 +180,22 @@ def check(directory: RunDir) -> float:
     """The largest difference between the logits of the export and those of the checkpoint."""
     import numpy as np
 
+    from experiments.predict import handout
     from experiments.storage import verified_arrays
 
     target = directory.path / "export"
     answer, card = load(target)
-    model, inputs, step = _model(directory)
-    if card.get("step") != step:
+    model, inputs, trained = _model(directory)
+    if card.get("step") != trained.step:
         raise UserError(
-            f"{target} holds step {card.get('step')}; the best one is {step} now: export it again"
+            f"{target} holds step {card.get('step')}; the best one is {trained.step} now: export "
+            "it again"
+        )
+    said = json.loads(json.dumps(handout.facts(trained)))
+    if any(card.get(name) != value for name, value in said.items()):
+        raise UserError(
+            f"{target}/{CARD} says other things of its inputs and outputs than the run: export it "
+            "again"
         )
     lengths = np.arange(len(inputs), dtype=np.int32) % (inputs.shape[1] + 1)
     expected = np.asarray(model(inputs, lengths))
@@ -190,8 +211,8 @@ def check(directory: RunDir) -> float:
     return float(np.max(np.abs(logits - expected)))
 
 
-def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
-    """The best model of a run, inputs such as it reads, and its step."""
+def _model(directory: RunDir) -> tuple[Any, "np.ndarray", "Trained"]:
+    """The best model of a run, inputs such as it reads, and all that it was loaded from."""
     import numpy as np
     from flax import nnx
 
@@ -210,7 +231,7 @@ def _model(directory: RunDir) -> tuple[Any, "np.ndarray", int]:
         if member.recurrent is not None:
             # The one engine whose program runs on every platform.
             member.recurrent.engine = scan
-    return model, inputs, trained.step
+    return model, inputs, trained
 
 
 def _form(array: Any) -> dict[str, Any]:

@@ -32,11 +32,12 @@ SPECIAL = {START: "<start>", UNKNOWN: "<unknown>"}
 # Raise it with every change of `words`: the key of kept arrays holds it.
 TOKENIZER = 1
 
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # Typographic ones, accents used in their place, and those of Windows-1252 read as Latin-1.
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4\u0060\x91\x92", "'"))
+APOSTROPHES = "\u2018\u2019\u02bc\u00b4\u0060\x91\x92"
+_STRAIGHT = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
 # `[^\W_]` is a letter or digit of any script; an apostrophe counts between two of them only.
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
 def words(text: str) -> list[str]:
@@ -53,8 +54,8 @@ def words(text: str) -> list[str]:
     `words(" ".join(words(text))) == words(text)`, so what `decode` gives can be encoded again.
     """
     # Composed twice: lowering can leave a letter and its accent apart, which would split the word.
-    text = unicodedata.normalize("NFC", _BREAK.sub(" ", text)).lower().translate(_APOSTROPHES)
-    return _WORD.findall(unicodedata.normalize("NFC", text))
+    text = unicodedata.normalize("NFC", BREAK.sub(" ", text)).lower().translate(_STRAIGHT)
+    return WORD.findall(unicodedata.normalize("NFC", text))
 
 
 @dataclass(frozen=True)
