@@ -19,6 +19,7 @@ from experiments.config.cli import UserError
 
 TEXT, LABEL, SPLIT = "text", "label", "split"
 TRAIN, TEST = "train", "test"
+LONGEST = 100  # characters of a label
 
 
 class Row(NamedTuple):
@@ -36,9 +37,9 @@ def read(path: Path) -> list[Row]:
     Raises:
         UserError: a file cannot be read or is not of its form, or a text is empty: file and row.
     """
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give a file or a directory of texts")
     try:
+        if not path.exists():
+            raise UserError(f"{path} does not exist; give a file or a directory of texts")
         if path.is_dir():
             rows = list(_of_directory(path))
         elif not path.is_file():
@@ -150,11 +151,18 @@ def _directories(path: Path) -> list[Path]:
 def _row(where: str, text: str, label: str, part: str) -> Row:
     for value in (text, label, part):
         _check_encoding(where, value)
-    label, part = label.strip(), part.strip().lower()
+    label, part = " ".join(label.split()), part.strip().lower()
     if not text.strip():
         raise UserError(f"{where}: the text is empty; fill it in, or delete the row")
     if not label:
         raise UserError(f"{where}: the {LABEL} is empty; fill it in, or delete the row")
+    if len(label) > LONGEST:
+        raise UserError(
+            f"{where}: the {LABEL} has {len(label):,} characters, and {LONGEST} are the most: are "
+            f"the columns {TEXT} and {LABEL} exchanged?"
+        )
+    if not label.isprintable():
+        raise UserError(f"{where}: the {LABEL} {label!r} cannot be printed; give another name")
     if part not in ("", TRAIN, TEST):
         raise UserError(
             f"{where}: the {SPLIT} is {part!r:.40}; give {TRAIN} or {TEST} (a part of {TRAIN} is "

@@ -6,6 +6,8 @@ import re
 import numpy as np
 import own_texts
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from own_texts import directory, examples, lines, parts, table, write
 
 from experiments.config.cli import UserError
@@ -165,6 +167,8 @@ MISTAKES = {
     "a number for a text": ("x.jsonl", '{"text": 3, "label": 1}\n', "row 1: the text is 3 and"),
     "a fraction for a label": ("x.jsonl", '{"text": "a", "label": 1.5}\n', "the label is 1.5;"),
     "an escaped half": ("x.jsonl", '{"text": "\\ud800", "label": 1}\n', "row 1: this is not UTF-8"),
+    "a text for a label": ("x.csv", f"label,text\na,b\n{'t' * 101},a\n", "row 3: the label has 1"),
+    "a label that rings": ("x.csv", GOOD + "five,b\x07\n", "row 6: the label 'b\\x07' cannot be p"),
     "exchanged columns": (
         "x.csv", "label,text\n" + "".join(f"t{n},a\n" for n in range(1500)), "are the columns te",
     ),
@@ -179,6 +183,26 @@ def test_a_mistake_is_one_line_with_the_row(tmp_path, name):
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         loaded(path)
     assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["x.csv", "x.tsv", "x.jsonl"]), st.binary(max_size=60), st.booleans())
+def test_any_bytes_are_texts_or_one_line(tmp_path_factory, file, content, with_names):
+    path = tmp_path_factory.getbasetemp() / file
+    path.write_bytes((b"text,label\n" if with_names else b"") + content)
+    rows, said = [], ""
+    try:
+        rows = read(path)
+    except UserError as mistake:
+        said = str(mistake)
+    assert all(row.text.strip() and row.label for row in rows)
+    assert bool(rows) != said.startswith(f"{path}"), "texts, or a line that names the file"
+    assert "\n" not in said
+
+
+def test_a_label_is_one_line(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\none," a\n  b "\ntwo,b\n')
+    assert [row.label for row in read(path)] == ["a b", "b"]
 
 
 def test_a_directory_names_the_file(tmp_path):
