@@ -23,6 +23,7 @@ FLAGS = [
     *("--dropout", "0", "--word-dropout", "0"),
 ]
 COOKING = "the salt, the butter and the dough"
+SPORTS = "the coach of the team, a goal"
 
 
 def csv(path, rows):
@@ -63,19 +64,23 @@ def test_it_answers_with_a_name(trained, capsys):
     shares = [float(bar.split()[1].rstrip("%")) for bar in bars]
     assert sum(shares) == pytest.approx(100, abs=0.2)
     assert first.split()[1] == bars[0].split()[1]
-    found = text.answer(RunDir(trained), "the coach of the team, a goal", None)
+    found = text.answer(RunDir(trained), SPORTS, None)
     assert found.label == "sports"
     assert sum(found.probabilities.values()) == pytest.approx(1)
 
 
-def test_it_explains_the_class_it_answers(trained, capsys, tmp_path):
-    found = text.explain(RunDir(trained), COOKING, None)
-    own = text.answer(RunDir(trained), COOKING, None)
-    assert (found.shown, found.other) == ("cooking", None)
+@pytest.mark.parametrize(("asked", "answer"), [(COOKING, "cooking"), (SPORTS, "sports")])
+def test_it_explains_the_class_it_answers(trained, asked, answer):
+    found = text.explain(RunDir(trained), asked, None)
+    own = text.answer(RunDir(trained), asked, None)
+    assert (found.shown, found.other) == (own.label, None) == (answer, None)
     assert found.probabilities[-1] == pytest.approx(own.probability, abs=1e-5)
     for k in (2, 4):
         part = text.answer(RunDir(trained), " ".join(found.words[:k]), None)
-        assert found.probabilities[k] == pytest.approx(part.probabilities["cooking"], abs=1e-5)
+        assert found.probabilities[k] == pytest.approx(part.probabilities[answer], abs=1e-5)
+
+
+def test_the_explanation_names_the_class(trained, capsys, tmp_path):
     predict.main([str(trained), COOKING, "--explain", "--out", str(tmp_path / "x.png")])
     said = capsys.readouterr().out
     assert "towards cooking:" in said

@@ -101,6 +101,15 @@ def test_a_rare_class_is_trained_on():
         assert np.bincount(labels[train]).tolist() == [1, 1, 1]
 
 
+def test_names_are_classes_by_name(tmp_path):
+    rows = [("one", "b"), ("two", "a"), ("three", "10"), ("four", "b"), ("five", "9")]
+    data = loaded(
+        write(tmp_path / "a.csv", table([(*row, "train") for row in rows] + [("six", "a", "test")]))
+    )
+    assert data.classes == ("10", "9", "a", "b")
+    assert data.train.labels.tolist() == [3, 2, 0, 3, 1]
+
+
 def test_numbers_are_classes_in_their_order(tmp_path):
     rows = [(f"text {n}", n) for n in (10, 9, 10, 9, 1, 1)]
     path = write(tmp_path / "a.csv", table(rows, names=("text", "label")))
