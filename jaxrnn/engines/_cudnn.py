@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn._cells import LSTM, AnyState, Cell, LSTMState, Params
 from jaxrnn.engines._protocol import Engine
-from jaxrnn.engines._reverse_mode import reverse_mode_only, way_out_named
 
 INSTEAD = "use engine=jaxrnn.engines.scan"
 
@@ -64,10 +63,9 @@ def _cudnn(
         RuntimeError: there is no NVIDIA GPU.
     """
     check(cell, params.wx.dtype, resets)
-    with way_out_named():
-        if batch_major:
-            return _run(params, xs, state, lengths, reverse)
-        end, hs = _run(params, jnp.moveaxis(xs, 0, -2), state, lengths, reverse)
+    if batch_major:
+        return _run(params, xs, state, lengths, reverse)
+    end, hs = _run(params, jnp.moveaxis(xs, 0, -2), state, lengths, reverse)
     return end, jnp.moveaxis(hs, -2, 0)
 
 
@@ -97,7 +95,7 @@ def _run(
         )
     if 0 in xs.shape[:-1]:
         return state, jnp.zeros((*xs.shape[:-1], params.wh.shape[0]), state.h.dtype)
-    return _jitted(*jax.tree.map(reverse_mode_only, args), lengths, reverse)
+    return _jitted(*args, lengths, reverse)
 
 
 @functools.partial(jax.jit, static_argnames="reverse")

@@ -21,16 +21,51 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn._cells import AnyState, Cell, Params, accumulation_dtype, product
+from jaxrnn.engines import _derivatives
 from jaxrnn.engines._mesh import each_its_part, varying_alike
 from jaxrnn.engines._protocol import Engine
-from jaxrnn.engines._reverse_mode import reverse_mode_only, way_out_named
-from jaxrnn.engines._scan import select
+from jaxrnn.engines._scan import scan, select
 
 
-class _Options(NamedTuple):
+class Layer(NamedTuple):
+    """The operation: args are params, xs [T, *batch, D] and state; masks lengths and resets.
+
+    The outputs are the last state and hs.
+    """
+
     cell: Cell
     reverse: bool
-    unroll: int
+    unroll: int = 1
+
+    def plain(self, args: Any, masks: Any) -> Any:
+        """Run the scan."""
+        params, xs, state = args
+        lengths, resets = masks
+        engine = scan.with_options(unroll=self.unroll)
+        return engine(
+            self.cell, params, xs, state, lengths=lengths, resets=resets, reverse=self.reverse
+        )
+
+    def forward(self, args: Any, masks: Any, keep: bool) -> Any:
+        """Run the loop; keep the state before each step and what its update read."""
+        lengths, resets = masks
+        end, (hs, kept), gxs = _forward(self, args, lengths, resets, keep)
+        if not keep:
+            return (end, hs), ()
+        befores, pre = kept
+        # Where only the sum gx + gh is read, it is all that is kept.
+        return (end, hs), (befores, (pre, None) if _adds(self.cell, args[0]) else (gxs, pre))
+
+    def backward(self, args: Any, masks: Any, outs: Any, kept: Any, cotangents: Any) -> Any:
+        """Run the loop of the gradient, and the products that are deferred."""
+        befores, pre = kept
+        return _backward(self, args, masks, befores, pre, cotangents)
+
+    def read(self, params: Params, xs: Array, befores: AnyState, lengths: Array | None) -> Any:
+        """Compute what each step's update read anew, from the states before the steps."""
+        gxs = product(_cleaned(xs, _valid(xs, lengths)), params.wx, params.bx)
+        ghs = product(befores.h, params.wh, params.bh)
+        return (gxs + ghs, None) if _adds(self.cell, params) else (gxs, ghs)
 
 
 def _fused(
@@ -54,17 +89,14 @@ def _fused(
 
     Raises:
         ValueError: a cell with a `recurrent` of its own, such as `ResetBeforeGRU`.
-        TypeError: forward-mode differentiation (jvp, jacfwd). The gradient itself can be
-            differentiated in both modes: `jax.hessian` works.
     """
     if cell.recurrent is not None:
         raise ValueError(
             f"the fused engine defers one recurrent product and {cell.name!r} has its own; "
             "use engine=jaxrnn.engines.scan"
         )
-    run = functools.partial(_jitted, _Options(cell, reverse, unroll))
-    with way_out_named():
-        return each_its_part(run, False, params, xs, state, lengths, resets)
+    run = functools.partial(_jitted, Layer(cell, reverse, unroll))
+    return each_its_part(run, False, params, xs, state, lengths, resets)
 
 
 fused = Engine("fused", _fused, options=(("unroll", 1),))
@@ -72,30 +104,14 @@ fused = Engine("fused", _fused, options=(("unroll", 1),))
 
 @functools.partial(jax.jit, static_argnums=0)
 def _jitted(
-    options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
+    layer: Layer, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
 ) -> tuple[AnyState, Array]:
-    args = jax.tree.map(reverse_mode_only, (params, xs.astype(params.wx.dtype), state))
-    args, masks = varying_alike((args, (lengths, resets)))
-    return _sequence(options, args, *masks)
+    args, masks = varying_alike(((params, xs.astype(params.wx.dtype), state), (lengths, resets)))
+    return _derivatives.run(layer, args, masks)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _sequence(options: _Options, args: Any, lengths: Any, resets: Any) -> tuple[AnyState, Array]:
-    end, (hs, _), _ = _forward(options, args, lengths, resets, keep=False)
-    return end, hs
-
-
-def _sequence_fwd(options: _Options, args: Any, lengths: Any, resets: Any) -> Any:
-    end, (hs, kept), gxs = _forward(options, args, lengths, resets, keep=True)
-    params, xs, _ = args
-    befores, pre = kept
-    # Where only the sum gx + gh is read, it is all that is kept.
-    pre = (pre, None) if _adds(options.cell, params) else (gxs, pre)
-    return (end, hs), (params, xs, befores, pre, lengths, resets)
-
-
-def _forward(options: _Options, args: Any, lengths: Any, resets: Any, keep: bool) -> Any:
-    cell, (params, xs, start) = options.cell, args
+def _forward(layer: Layer, args: Any, lengths: Any, resets: Any, keep: bool) -> Any:
+    cell, (params, xs, start) = layer.cell, args
     valid = _valid(xs, lengths)
     gxs = product(_cleaned(xs, valid), params.wx, params.bx)
     adds = _adds(cell, params)
@@ -111,13 +127,15 @@ def _forward(options: _Options, args: Any, lengths: Any, resets: Any, keep: bool
         return after, (h, (before, gx + gh if adds else gh) if keep else None)
 
     end, outputs = jax.lax.scan(
-        body, start, (gxs, valid, resets), reverse=options.reverse, unroll=options.unroll
+        body, start, (gxs, valid, resets), reverse=layer.reverse, unroll=layer.unroll
     )
     return end, outputs, gxs
 
 
-def _sequence_bwd(options: _Options, residuals: Any, cotangents: Any) -> Any:
-    cell, (params, xs, befores, pre, lengths, resets) = options.cell, residuals
+def _backward(
+    layer: Layer, args: Any, masks: Any, befores: AnyState, pre: Any, cotangents: Any
+) -> Any:
+    cell, (params, xs, _), (lengths, resets) = layer.cell, args, masks
     d_end, dhs = varying_alike((*cotangents, xs))[:2]
     valid = _valid(xs, lengths)
     wx, wh = params.wx, params.wh
@@ -138,7 +156,7 @@ def _sequence_bwd(options: _Options, residuals: Any, cotangents: Any) -> Any:
 
     d_start, (dgxs, dghs) = jax.lax.scan(
         body, d_end, (pre, befores, dhs, valid, resets),
-        reverse=not options.reverse, unroll=options.unroll,
+        reverse=not layer.reverse, unroll=layer.unroll,
     )  # fmt: skip
     dghs = dgxs if dghs is None else dghs
     d_params = Params(
@@ -147,10 +165,7 @@ def _sequence_bwd(options: _Options, residuals: Any, cotangents: Any) -> Any:
         bx=_summed(dgxs).astype(params.bx.dtype),
         bh=None if params.bh is None else _summed(dghs).astype(params.bh.dtype),
     )
-    return (d_params, product(dgxs, wx.T, None).astype(xs.dtype), d_start), None, None
-
-
-_sequence.defvjp(_sequence_fwd, _sequence_bwd)
+    return d_params, product(dgxs, wx.T, None).astype(xs.dtype), d_start
 
 
 def _pulled(cell: Cell, gx: Array, gh: Array | None, before: AnyState, d_after: AnyState) -> Any:

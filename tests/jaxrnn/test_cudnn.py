@@ -160,17 +160,6 @@ def test_no_mesh_that_is_checked():
         run(jax.device_put(params, whole), jax.device_put(xs, split))
 
 
-@pytest.mark.usefixtures("reference")
-def test_forward_mode_names_the_engine_that_has_it():
-    params, xs = random_params(jaxrnn.LSTM), random_xs()
-
-    def f(xs):
-        return jaxrnn.unroll(jaxrnn.LSTM, params, xs, engine=cudnn)[1]
-
-    with pytest.raises(TypeError, match=r"engine=jaxrnn\.engines\.scan"):
-        jax.jvp(f, (xs,), (xs,))
-
-
 def test_here_there_is_no_gpu():
     why = "it runs on NVIDIA GPUs; JAX's default is 'cpu'"
     assert jaxrnn.engines.available()["cudnn"] == why

@@ -197,25 +197,6 @@ def test_hessian():
 # --- what is refused -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "transform",
-    [
-        lambda f, x: jax.jvp(f, (x,), (x,)),
-        lambda f, x: jax.jit(lambda x: jax.jvp(f, (x,), (x,)))(x),
-        lambda f, x: jax.jacfwd(f)(x),
-    ],
-    ids=["jvp", "jit-jvp", "jacfwd"],
-)
-def test_forward_mode_names_the_engine_that_has_it(transform):
-    params, xs = random_params(jaxrnn.GRU), random_xs()
-
-    def f(xs):
-        return jnp.sum(jaxrnn.unroll(jaxrnn.GRU, params, xs, engine=fused)[1])
-
-    with pytest.raises(TypeError, match=r"engine=jaxrnn\.engines\.scan"):
-        transform(f, xs)
-
-
 def test_a_cell_with_products_of_its_own_is_refused():
     cell = jaxrnn.ResetBeforeGRU
     params = jaxrnn.init(jax.random.key(0), cell, 5, 4)

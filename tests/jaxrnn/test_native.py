@@ -14,8 +14,8 @@ from tables import assert_close, every_cell, random_params, random_state, random
 import jaxrnn
 from jaxrnn.engines import native, scan
 
-module = importlib.import_module("jaxrnn.engines._native.engine")
 library = importlib.import_module("jaxrnn.engines._native.library")
+operation = importlib.import_module("jaxrnn.engines._native.operation")
 compiled = pytest.mark.skipif(
     bool(library.why_not()) and shutil.which(os.environ.get("CXX", "c++")) is None,
     reason="no C++ compiler, so no kernels",
@@ -118,7 +118,7 @@ def test_no_thread_is_left_behind():
 def test_every_vector_width(cell, vectors):
     """The kernels for other processors than this one, as far as this one can run them."""
     engine = functools.partial(native, vectors=vectors)
-    if module.VECTORS.index(vectors) > library.widest():
+    if operation.VECTORS.index(vectors) > library.widest():
         with pytest.raises(Exception, match="no such vectors"):
             weighted(cell, engine, SIZES["above"], "float32", True, True)
         return
@@ -212,28 +212,6 @@ def test_jacobian():
 
 
 # --- what is refused -------------------------------------------------------------------------
-
-
-@compiled
-@pytest.mark.parametrize(
-    "transform",
-    [
-        lambda f, x: jax.jvp(f, (x,), (x,)),
-        lambda f, x: jax.jit(lambda x: jax.jvp(f, (x,), (x,)))(x),
-        lambda f, x: jax.jacfwd(f)(x),
-        lambda f, x: jax.hessian(f)(x),
-        lambda f, x: jax.grad(lambda x: jnp.sum(jax.grad(f)(x) ** 2))(x),
-    ],
-    ids=["jvp", "jit-jvp", "jacfwd", "hessian", "grad-grad"],
-)
-def test_forward_mode_names_the_engine_that_has_it(transform):
-    params, xs = random_params(jaxrnn.GRU), random_xs()
-
-    def f(xs):
-        return jnp.sum(jaxrnn.unroll(jaxrnn.GRU, params, xs, engine=native)[1])
-
-    with pytest.raises(TypeError, match=r"engine=jaxrnn\.engines\.scan"):
-        transform(f, xs)
 
 
 def leaky(gx, gh, state):

@@ -10,42 +10,20 @@ The kernels are compiled when the package is installed (`engines/_native/kernels
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxrnn._cells import GRU, LSTM, AnyState, Cell, Params, SimpleRNN
+from jaxrnn._cells import LSTM, AnyState, Cell, Params
+from jaxrnn.engines import _derivatives
 from jaxrnn.engines._mesh import each_its_part, varying_alike
 from jaxrnn.engines._native.library import why_not
+from jaxrnn.engines._native.operation import CELLS, Layer
 from jaxrnn.engines._protocol import Engine
-from jaxrnn.engines._reverse_mode import no_derivative, reverse_mode_only, way_out_named
 
-CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
 DTYPES = ("float32", "float64")
-VECTORS = ("widest", "portable", "avx2", "avx512")
-KEEP_BYTES, KEEP_FEATURES = 1 << 24, 192
-
-
-class _Options(NamedTuple):
-    cell: Cell
-    reverse: bool
-    batch_major: bool
-    vectors: str
-    threads: int
-    keep_gates: bool | None
-
-    def attributes(self) -> dict[str, Any]:
-        return {
-            "cell": np.int32(CELLS.index(self.cell)),
-            "vectors": np.int32(VECTORS.index(self.vectors)),
-            "threads": np.int32(self.threads),
-            "reverse": self.reverse,
-            "batch_major": self.batch_major,
-        }
 
 
 def _why_not() -> str:
@@ -90,14 +68,13 @@ def _native(
 
     Raises:
         ValueError: another cell than `SimpleRNN`, `LSTM` and `GRU`.
-        TypeError: weights that are not float32 or float64; forward-mode differentiation.
+        TypeError: weights that are not float32 or float64.
         RuntimeError: the kernels are not available.
     """
     check(cell, params.wx.dtype)
-    options = _Options(cell, reverse, batch_major, vectors, threads, keep_gates)
+    options = Layer(cell, reverse, batch_major, vectors, threads, keep_gates)
     run = functools.partial(_jitted, options)
-    with way_out_named():
-        return each_its_part(run, batch_major, params, xs, state, lengths, resets)
+    return each_its_part(run, batch_major, params, xs, state, lengths, resets)
 
 
 native = Engine(
@@ -111,7 +88,7 @@ native = Engine(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _jitted(
-    options: _Options, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
+    options: Layer, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
 ) -> tuple[AnyState, Array]:
     dtype = params.wx.dtype
     units = params.wh.shape[0]
@@ -134,76 +111,7 @@ def _jitted(
     )
     lengths = jnp.zeros(0, jnp.int32) if lengths is None else lengths.reshape(size)
     resets = jnp.zeros((0, 0), jnp.bool_) if resets is None else resets.reshape(lead)
-    args, (lengths, resets) = varying_alike(
-        (jax.tree.map(reverse_mode_only, args), (lengths, resets))
-    )
-    hs, *end = _sequence(options, args, lengths, resets)
+    args, masks = varying_alike((args, (lengths, resets)))
+    hs, *end = _derivatives.run(options, args, masks)
     fields = [field.reshape(*batch, units) for field in end[: len(state)]]
     return options.cell.state(*fields), hs.reshape(*xs.shape[:-1], units)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _sequence(options: _Options, args: Any, lengths: Any, resets: Any) -> Any:
-    hs, h, c, _, _ = _forward(options, args, lengths, resets, keep=False)
-    return hs, h, c
-
-
-def _sequence_fwd(options: _Options, args: Any, lengths: Any, resets: Any) -> Any:
-    args = jax.tree.map(no_derivative, args)
-    hs, h, c, cs, gates = _forward(options, args, lengths, resets, keep=True)
-    return (hs, h, c), (args, lengths, resets, hs, cs, gates)
-
-
-def _sequence_bwd(options: _Options, kept: Any, cotangents: Any) -> Any:
-    args, *rest = kept
-    operands = varying_alike(jax.tree.map(no_derivative, (*args, *rest, *cotangents)))
-    results = [_like(a, a.shape, operands[0]) for a in args]
-    return tuple(_call("jaxrnn_backward", results, options, operands)), None, None
-
-
-_sequence.defvjp(_sequence_fwd, _sequence_bwd)
-
-
-def _forward(options: _Options, args: Any, lengths: Any, resets: Any, keep: bool) -> Any:
-    xs, h, c = args[:3]
-    sequence = (*xs.shape[:-1], h.shape[-1])
-    results = [
-        _like(h, sequence, xs),
-        _like(h, h.shape, xs),
-        _like(c, c.shape, xs),
-        _like(c, sequence if keep and c.size else (0, 0, 0), xs),
-        _like(c, _gates_shape(options, xs, h) if keep else (0, 0, 0), xs),
-    ]
-    return _call("jaxrnn_forward", results, options, (*args, lengths, resets))
-
-
-def _gates_shape(options: _Options, xs: Any, h: Any) -> tuple[int, int, int]:
-    """Give the shape of the gates kept for the backward pass; empty when it computes them anew.
-
-    To compute, a row's gates cost D + H products each; to write, the same whatever D and H are.
-    Large arrays cost more: every page of them is new in every call.
-    """
-    if options.cell is SimpleRNN:
-        return (0, 0, 0)
-    shape = (*xs.shape[:-1], 4 * h.shape[-1])
-    keep = options.keep_gates
-    if keep is None:
-        small = np.prod(shape) * h.dtype.itemsize <= KEEP_BYTES
-        keep = small or xs.shape[-1] + h.shape[-1] >= KEEP_FEATURES
-    return shape if keep else (0, 0, 0)
-
-
-def _call(name: str, results: Any, options: _Options, operands: Any) -> Any:
-    call = jax.ffi.ffi_call(name, results, vmap_method="expand_dims")
-    return call(*operands, **options.attributes())
-
-
-# --- what transforms need ----------------------------------------------------------------------
-
-
-def _like(array: Any, shape: tuple[int, ...], varying: Any) -> jax.ShapeDtypeStruct:
-    """Describe a result of `array`'s dtype that varies over the mesh as `varying` does."""
-    kind = jax.typeof(varying)
-    mesh = kind.sharding.mesh
-    sharding = None if mesh.empty else NamedSharding(mesh, PartitionSpec(*[None] * len(shape)))
-    return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding, manual_axis_type=kind.mat)
