@@ -94,7 +94,9 @@ def _parse(args: Sequence[str]) -> Settings:
 def name(settings: Settings) -> str:
     """A run's name, after its data and its recipe or its cell: its directory in `runs`."""
     data = settings.text.data
-    about = re.sub(r"[^\w.-]+", "-", Path(data).stem) if is_own(data) else "imdb"
+    about = "imdb"
+    if is_own(data):
+        about = re.sub(r"[^\w.-]+", "-", Path(data).resolve().stem) or "texts"
     return f"{about}-{settings.recipe or settings.model.cell}-seed{settings.training.seed}"
 
 

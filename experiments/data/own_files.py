@@ -153,9 +153,9 @@ def _row(where: str, text: str, label: str, part: str) -> Row:
         _check_encoding(where, value)
     label, part = " ".join(label.split()), part.strip().lower()
     if not text.strip():
-        raise UserError(f"{where}: the text is empty; fill it in, or delete the row")
+        raise UserError(f"{where}: the text is empty; fill it in, or delete it")
     if not label:
-        raise UserError(f"{where}: the {LABEL} is empty; fill it in, or delete the row")
+        raise UserError(f"{where}: the {LABEL} is empty; fill it in, or delete it")
     if len(label) > LONGEST:
         raise UserError(
             f"{where}: the {LABEL} has {len(label):,} characters, and {LONGEST} are the most: are "

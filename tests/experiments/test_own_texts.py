@@ -9,6 +9,7 @@ import pytest
 from own_texts import examples, table, write
 
 from experiments import checkpoint, export, imdb, plot
+from experiments.config import cli
 from experiments.config.cli import UserError
 from experiments.data.shuffling import split_test
 from experiments.plots import confusion
@@ -67,6 +68,28 @@ def test_it_answers_with_a_name(trained, capsys):
     found = text.answer(RunDir(trained), SPORTS, None)
     assert found.label == "sports"
     assert sum(found.probabilities.values()) == pytest.approx(1)
+
+
+def test_many_classes_are_ten_rows_of_sixty_columns():
+    shares = {f"a rather long name of a class, number {n}": n / 210 for n in range(21)}
+    first, *bars = str(text.Answer(shares)).splitlines()
+    assert first == "a rather long name of a class, number 20  9.5%"
+    assert len(bars) == 10
+    assert bars[0].split() == ["a", "rather", "long", "name", "of", "a…", "9.5%", "██"]
+    assert (
+        max(map(len, str(text.Answer({"b" * 99: 1.0, "c": 0.0, "d": 0.0})).splitlines()[1:])) == 60
+    )
+
+
+def test_a_run_is_called_after_its_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for data, name in {
+        "../my reviews.v2.csv": "my-reviews.v2-gru-seed3",
+        ".": f"{tmp_path.name}-gru-seed3",
+        "sample": "imdb-gru-seed3",
+    }.items():
+        args = ["--data", data, "--cell", "gru", "--seed", "3"]
+        assert imdb.name(cli.parse(imdb.Settings, args)) == name
 
 
 @pytest.mark.parametrize(("asked", "answer"), [(COOKING, "cooking"), (SPORTS, "sports")])
