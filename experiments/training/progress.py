@@ -23,6 +23,12 @@ from experiments.config.cli import printable, unheard
 PARTS = ("train", "val")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Tell the caller, where rich would end the process."""
+        raise BrokenPipeError
+
+
 class Screen:
     """Writes to standard output, or nothing at all when `quiet`.
 
@@ -31,7 +37,7 @@ class Screen:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(highlight=False, quiet=quiet)
+        self.console: Console = _Console(highlight=False, quiet=quiet)
         self._has_heading = False
 
     def say(self, line: str, style: str = "") -> None:

@@ -40,7 +40,7 @@ RIGHT = {
 ELSEWHERE = {
     "run_dir", "data", "data_dir", "config", "recipe", "resume", "debug_nans", "pixels",
     "devices", "pmap", "coordinator", "processes", "process_id",
-    "test_data", "test_fraction", "embeddings",
+    "test_data", "test_fraction", "embeddings", "init_from", "seeds", "log",
 }  # fmt: skip
 
 
