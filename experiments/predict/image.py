@@ -1,15 +1,16 @@
 """Ask a run of `experiments.mnist` which digit a picture shows."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from experiments.config.cli import UserError
-from experiments.data.images import SIDE, Images
+from experiments.data.images import SIDE, Images, as_text
 from experiments.predict import user_image
+from experiments.predict.table import Row
 from experiments.runs.directory import RunDir
 
 if TYPE_CHECKING:
@@ -43,7 +44,26 @@ def answer(directory: RunDir, path: str | None) -> Answer:
     Raises:
         UserError: as `user_image.load` and `classify`.
     """
-    return Answer(classify(directory, _asked(path)[None])[0])
+    image = _asked(path)
+    found = Answer(classify(directory, image[None])[0])
+    if sys.stdout.isatty():
+        print("what was read:", as_text(image), sep="\n")
+    return found
+
+
+def answers(directory: RunDir, paths: Sequence[str | None]) -> list[Row]:
+    """The answers to several pictures; `UserError` as `answer`."""
+    images = np.stack([_asked(path) for path in paths])
+    names = [str(digit) for digit in range(10)]
+    found = [Answer(row) for row in classify(directory, images)]
+    return [
+        Row(
+            path or "standard input",
+            str(one.digit),
+            dict(zip(names, one.probabilities.tolist(), strict=True)),
+        )
+        for path, one in zip(paths, found, strict=True)
+    ]
 
 
 def classify(directory: RunDir, images: np.ndarray) -> np.ndarray:
@@ -94,7 +114,7 @@ def _asked(path: str | None) -> np.ndarray:
     if path is None and sys.stdin.isatty():
         raise UserError("no picture is given; name a file")
     # Before the model is loaded: a mistake in the picture answers at once.
-    return user_image.load(path)
+    return user_image.load(path, lambda line: print(line, file=sys.stderr))
 
 
 def _load(directory: RunDir) -> "Trained":

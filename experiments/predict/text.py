@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.config.cli import UserError
 from experiments.data.text import PADDING, UNKNOWN, Vocabulary, words
+from experiments.predict.table import Row
 from experiments.runs.directory import VOCABULARY, RunDir
 from experiments.runs.restore import settings_of
 
@@ -21,8 +22,9 @@ _AT_ONCE = 64
 MOST_BYTES = 100_000_000
 
 
-# Of many classes only the likeliest are printed.
-_SHOWN = 10
+# Of many classes only the likeliest are printed; so wide are their names and bars at most, that a
+# row fits 60 columns.
+_SHOWN, _WIDE = 10, 24
 
 
 class Answer(NamedTuple):
@@ -45,8 +47,12 @@ class Answer(NamedTuple):
         if len(self.probabilities) == 2:
             return said
         best = sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:_SHOWN]
-        width = max(len(name) for name, _ in best)
-        bars = [f"  {name:{width}}  {p:6.1%}  {'█' * round(40 * p)}".rstrip() for name, p in best]
+        names = [name if len(name) <= _WIDE else f"{name[: _WIDE - 1]}…" for name, _ in best]
+        width = max(map(len, names))
+        bars = [
+            f"  {name:{width}}  {p:6.1%}  {'█' * round(_WIDE * p)}".rstrip()
+            for name, (_, p) in zip(names, best, strict=True)
+        ]
         return "\n".join([said, *bars])
 
 
@@ -58,8 +64,37 @@ def answer(directory: RunDir, text: str | None, file: str | None) -> Answer:
             one, or settings that do not fit it.
     """
     vocabulary, text = _asked(directory, text, file)
-    classes, logits = _logits(directory, [vocabulary.encode(text)])
-    return Answer(dict(zip(classes, probabilities(logits)[0].tolist(), strict=True)))
+    return _answers(directory, [vocabulary.encode(text)])[0]
+
+
+def answers(directory: RunDir, texts: Sequence[str]) -> list[Row]:
+    """The answers to several texts, each with its number of words; `UserError` as `answer`."""
+    vocabulary = Vocabulary.load(directory.path / VOCABULARY)
+    ids = [vocabulary.encode(text) for text in texts]
+    for number, (text, row) in enumerate(zip(texts, ids, strict=True), 1):
+        if len(row) < 2:
+            raise UserError(f"text {number}, {text!r:.40}, has no words; give at least one")
+    unknown = [int((row[1:] == UNKNOWN).sum()) for row in ids]
+    return [
+        Row(text, found.label, found.probabilities, len(row) - 1, missing)
+        for text, found, row, missing in zip(
+            texts, _answers(directory, ids), ids, unknown, strict=True
+        )
+    ]
+
+
+def lines(file: str) -> list[str]:
+    """The texts of a file that has one in each line; empty lines are none."""
+    texts = [line.strip() for line in read(file, "--lines").splitlines() if line.strip()]
+    if not texts:
+        raise UserError(f"--lines {file} has no text; write one in each line")
+    return texts
+
+
+def _answers(directory: RunDir, ids: Sequence[np.ndarray]) -> list[Answer]:
+    classes, logits = _logits(directory, ids)
+    found = probabilities(logits).tolist()
+    return [Answer(dict(zip(classes, row, strict=True))) for row in found]
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -98,12 +133,19 @@ def explain(directory: RunDir, text: str | None, file: str | None) -> "Words":
 
 def _asked(directory: RunDir, text: str | None, file: str | None) -> tuple[Vocabulary, str]:
     vocabulary = Vocabulary.load(directory.path / VOCABULARY)
-    text = _read(file) if text is None else text
+    text = read(file) if text is None else text
     ids = vocabulary.encode(text)[1:]
     if not len(ids):
         raise UserError("the text has no words; give at least one")
-    if (ids == UNKNOWN).all():
-        _note("none of its words is in the run's vocabulary; the answer says nothing of them")
+    if unknown := int((ids == UNKNOWN).sum()):
+        so = "; the answer says nothing of them" if unknown == len(ids) else ""
+        _note(f"{unknown:,} of {len(ids):,} words are not in the run's vocabulary{so}")
+    settings = settings_of(directory).text
+    end, most = "last", settings.max_length
+    if settings.truncate == "tail":
+        end, most = "first", most - 1  # the start stands before them
+    if len(ids) > most:
+        _note(f"of {len(ids):,} words the run reads the {end} {most:,}")
     return vocabulary, text
 
 
@@ -121,6 +163,8 @@ def _logits(directory: RunDir, texts: Sequence[np.ndarray]) -> tuple[tuple[str, 
     from experiments.runs.load import load
 
     trained = load(directory, _note)
+    if not directory.rows():
+        _note(f"the run has finished no epoch yet; this is the answer of step {trained.step:,}")
     settings = trained.settings.text
 
     @jax.jit
@@ -140,7 +184,8 @@ def _logits(directory: RunDir, texts: Sequence[np.ndarray]) -> tuple[tuple[str, 
     return trained.classes, np.concatenate(parts)[: len(texts)]
 
 
-def _read(file: str | None) -> str:
+def read(file: str | None, flag: str = "--file") -> str:
+    """What a file holds, or standard input where None; `UserError` where it is no text."""
     try:
         if file is not None:
             with Path(file).open("rb") as opened:
@@ -158,7 +203,7 @@ def _read(file: str | None) -> str:
         if isinstance(error, UnicodeDecodeError):
             raise UserError(f"{file or 'standard input'} is not UTF-8 text") from None
         reason = getattr(error, "strerror", None) or error  # a name with a null character
-        raise UserError(f"--file {file} cannot be read: {reason}") from None
+        raise UserError(f"{flag} {file} cannot be read: {reason}") from None
 
 
 def _note(line: str) -> None:
