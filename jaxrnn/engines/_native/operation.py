@@ -51,7 +51,7 @@ class Layer(NamedTuple):
             args,
             masks,
             cpu=functools.partial(self._forward_kernel, keep),
-            default=functools.partial(self._forward_elsewhere, keep),
+            default=functools.partial(_forward_elsewhere, self, keep),
         )
 
     def backward(self, args: Any, masks: Any, outs: Any, kept: Any, cotangents: Any) -> Any:
@@ -59,7 +59,7 @@ class Layer(NamedTuple):
         cotangents = varying_alike((cotangents, args[0]))[0]
         return jax.lax.platform_dependent(
             args, masks, outs, kept, cotangents,
-            cpu=self._backward_kernel, default=self._backward_elsewhere,
+            cpu=self._backward_kernel, default=functools.partial(_backward_elsewhere, self),
         )  # fmt: skip
 
     def _forward_kernel(self, keep: bool, args: Any, masks: Any) -> Any:
@@ -72,7 +72,8 @@ class Layer(NamedTuple):
         operands = varying_alike((*args, *masks, outs[0], *kept, *cts))
         return tuple(_call("jaxrnn_backward", results, self, operands))
 
-    def _forward_elsewhere(self, keep: bool, args: Any, masks: Any) -> Any:
+    def forward_elsewhere(self, keep: bool, args: Any, masks: Any) -> Any:
+        """Run the fused engine's loop."""
         params, xs, state, lengths, resets = self._as_scan_has_them(args, masks)
         loop = Loop(self.cell, self.reverse)
         (end, hs), before = loop.forward((params, xs, state), (lengths, resets), keep)
@@ -83,7 +84,8 @@ class Layer(NamedTuple):
         outs = self._turned(hs), end.h, getattr(end, "c", args[2])
         return varying_alike((outs, (cs, _zeros(like_gates)), xs))[:2]
 
-    def _backward_elsewhere(self, args: Any, masks: Any, outs: Any, kept: Any, cts: Any) -> Any:
+    def backward_elsewhere(self, args: Any, masks: Any, outs: Any, kept: Any, cts: Any) -> Any:
+        """Run the fused engine's loop of the gradient, what it read computed anew."""
         params, xs, state, lengths, resets = self._as_scan_has_them(args, masks)
         hs, dhs = (self._turned(a) for a in (outs[0], cts[0]))
         befores = state._replace(h=_before(hs, state.h, lengths, resets, self.reverse))
@@ -137,6 +139,19 @@ class Layer(NamedTuple):
             "reverse": self.reverse,
             "batch_major": self.batch_major,
         }
+
+
+# Jitted, so that what a CPU does not run is traced once for its shapes.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _forward_elsewhere(layer: Layer, keep: bool, args: Any, masks: Any) -> Any:
+    return layer.forward_elsewhere(keep, args, masks)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _backward_elsewhere(
+    layer: Layer, args: Any, masks: Any, outs: Any, kept: Any, cotangents: Any
+) -> Any:
+    return layer.backward_elsewhere(args, masks, outs, kept, cotangents)
 
 
 def _before(hs: Any, start: Any, lengths: Any, resets: Any, reverse: bool) -> Any:

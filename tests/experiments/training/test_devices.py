@@ -205,6 +205,7 @@ def compare(path, other):
         assert a == pytest.approx(b, abs=1e-5)
     a, b = (json.loads((p / "summary.json").read_text()) for p in (path, other))
     del a["seconds"], b["seconds"]
+    assert a.pop("classes") == b.pop("classes")
     assert a == pytest.approx(b, abs=1e-5)
     assert_close(last_params(path), last_params(other), 1e-5)
 
