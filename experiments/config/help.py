@@ -84,17 +84,24 @@ def _presented(hint: Any, is_shown: Callable[[str], bool]) -> Any:
                 fields.append((field.name, kind, _converted(field.default, kind)))
         elif is_shown(field.name):
             about: Any = {"help": docs.get(field.name, "")}
-            if field.default == ():
-                about["help_behavior_hint"] = "(default: none)"
-            elif typing.get_origin(_bare(hints[field.name])) is tuple and field.default is MISSING:
-                about["help_behavior_hint"] = "(at least one)"
-            # The first one wins: what the setting says of itself.
+            if behavior := _without_a_value(field, hints[field.name]):
+                about["help_behavior_hint"] = behavior
             kind = Annotated[hints[field.name], tyro.conf.arg(**about)]
             default = () if field.default is MISSING else (field.default,)
             fields.append((field.name, kind, *default))
     made = dataclasses.make_dataclass(str(hint.__name__), fields, frozen=True)
     made.__doc__ = (inspect.getdoc(hint) or "").strip()
     return tyro.conf.configure(tyro.conf.OmitArgPrefixes)(made)
+
+
+def _without_a_value(field: dataclasses.Field[Any], hint: Any) -> str:
+    """What a list of values is when none is given; nothing where the setting says it itself."""
+    if any(getattr(extra, "help_behavior_hint", None) for extra in typing.get_args(hint)[1:]):
+        return ""
+    if field.default == ():
+        return "(default: none)"
+    is_list = typing.get_origin(_bare(hint)) is tuple
+    return "(at least one)" if is_list and field.default is MISSING else ""
 
 
 def _bare(hint: Any) -> Any:
