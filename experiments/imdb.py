@@ -67,11 +67,7 @@ def fit(**settings: Any) -> "Loaded":
     """
     from experiments.training import notebook
 
-    def directory(args: list[str]) -> str:
-        parsed = _parse(args)
-        return parsed.run.run_dir or f"runs/{name(parsed)}"
-
-    return notebook.fit(main, directory, settings)
+    return notebook.fit(main, _parse, name, settings)
 
 
 def _parse(args: Sequence[str]) -> Settings:

@@ -47,9 +47,7 @@ def show(settings: Any, args: Sequence[str], prog: str | None, default: Any) -> 
         return name not in hidden and (common is None or name in common)
 
     words = [arg for arg in args if arg not in HELP and not arg.startswith("-")]
-    shown: Any = _presented(
-        settings, lambda name: name not in hidden and name in (common or [name])
-    )
+    shown: Any = _presented(settings, is_shown)
     if common is not None:
         shown.__doc__ += f"\n\nEvery setting: {ALL}."
     base = {} if default is None else {"default": _converted(default, shown)}

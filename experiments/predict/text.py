@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from experiments.config.cli import UserError
+from experiments.config.imdb import Text
 from experiments.data.text import PADDING, UNKNOWN, Vocabulary, words
 from experiments.predict.table import Row
 from experiments.runs.directory import VOCABULARY, RunDir
@@ -74,7 +75,8 @@ def answers(directory: RunDir, texts: Sequence[str]) -> list[Row]:
     for number, (text, row) in enumerate(zip(texts, ids, strict=True), 1):
         if len(row) < 2:
             raise UserError(f"text {number}, {text!r:.40}, has no words; give at least one")
-    unknown = [int((row[1:] == UNKNOWN).sum()) for row in ids]
+    settings = settings_of(directory).text
+    unknown = [_doubts(row[1:], settings, f"text {number}: ") for number, row in enumerate(ids, 1)]
     return [
         Row(text, found.label, found.probabilities, len(row) - 1, missing)
         for text, found, row, missing in zip(
@@ -137,16 +139,22 @@ def _asked(directory: RunDir, text: str | None, file: str | None) -> tuple[Vocab
     ids = vocabulary.encode(text)[1:]
     if not len(ids):
         raise UserError("the text has no words; give at least one")
-    if unknown := int((ids == UNKNOWN).sum()):
+    _doubts(ids, settings_of(directory).text)
+    return vocabulary, text
+
+
+def _doubts(ids: np.ndarray, settings: Text, of: str = "") -> int:
+    """Say which words of a text the run does not know or read; how many it does not know."""
+    unknown = int((ids == UNKNOWN).sum())
+    if unknown:
         so = "; the answer says nothing of them" if unknown == len(ids) else ""
-        _note(f"{unknown:,} of {len(ids):,} words are not in the run's vocabulary{so}")
-    settings = settings_of(directory).text
+        _note(f"{of}{unknown:,} of {len(ids):,} words are not in the run's vocabulary{so}")
     end, most = "last", settings.max_length
     if settings.truncate == "tail":
         end, most = "first", most - 1  # the start stands before them
     if len(ids) > most:
-        _note(f"of {len(ids):,} words the run reads the {end} {most:,}")
-    return vocabulary, text
+        _note(f"{of}of {len(ids):,} words the run reads the {end} {most:,}")
+    return unknown
 
 
 def _logits(directory: RunDir, texts: Sequence[np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any
 from experiments.config.cli import UserError
 from experiments.report.table import deviations, table
 from experiments.runs.results import load
+from experiments.training.command import directory_of
 
 
 def in_turn(settings: Any, name: Callable[[Any], str], train: Callable[[Any], int]) -> int:
@@ -25,7 +26,7 @@ def in_turn(settings: Any, name: Callable[[Any], str], train: Callable[[Any], in
         one = dataclasses.replace(
             settings, training=dataclasses.replace(settings.training, seed=seed)
         )
-        place = f"runs/{name(one)}" if base is None else f"{base}-seed{seed}"
+        place = directory_of(one, name(one)) if base is None else f"{base}-seed{seed}"
         one = dataclasses.replace(
             one, run=dataclasses.replace(settings.run, seeds=None, run_dir=place)
         )

@@ -1,7 +1,6 @@
 """Train what a command has settings for: the way from parsed settings to the exit status."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from experiments.config.begin import unwinding
 from experiments.runs.directory import RunDir
@@ -11,6 +10,11 @@ from experiments.training.loop import Runner
 from experiments.training.progress import Screen
 from experiments.training.runtime import compiled_steps_kept
 from experiments.training.task import Settings, Task
+
+
+def directory_of(settings: Settings, name: str) -> str:
+    """Where a run of this name lies: where it is told to, or in `runs`."""
+    return settings.run.run_dir or f"runs/{name}"
 
 
 def train(
@@ -23,12 +27,12 @@ def train(
     """Run one training; the exit status.
 
     Args:
-        name: of the run, "imdb-gru-seed0": its directory in `runs` where none is given.
+        name: of the run, "imdb-gru-seed0".
         settings: of the command.
         prepare: reads the data and builds the model; gets a function that tells the user.
         after: called by the process that writes, when the run is finished.
     """
-    directory = RunDir(settings.run.run_dir or Path("runs") / name)
+    directory = RunDir(directory_of(settings, name))
     leader = settings.hardware.process_id == 0
     if leader:
         directory.check(resume=settings.run.resume)

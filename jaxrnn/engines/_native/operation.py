@@ -46,7 +46,7 @@ class Layer(NamedTuple):
         return self._turned(hs), state.h, getattr(state, "c", args[2])
 
     def forward(self, args: Any, masks: Any, keep: bool) -> Any:
-        """Call the kernel on a CPU; run a scan that keeps as much wherever it is compiled for."""
+        """Call the kernel on a CPU; elsewhere run the fused engine's loop."""
         return jax.lax.platform_dependent(
             args,
             masks,
@@ -55,7 +55,7 @@ class Layer(NamedTuple):
         )
 
     def backward(self, args: Any, masks: Any, outs: Any, kept: Any, cotangents: Any) -> Any:
-        """Call the kernel on a CPU; run the fused engine's loop elsewhere."""
+        """Call the kernel on a CPU; elsewhere run the loop of the fused engine's gradient."""
         cotangents = varying_alike((cotangents, args[0]))[0]
         return jax.lax.platform_dependent(
             args, masks, outs, kept, cotangents,
@@ -132,6 +132,7 @@ class Layer(NamedTuple):
         ]
 
     def attributes(self) -> dict[str, Any]:
+        """Name the options as the kernels' call has them."""
         return {
             "cell": np.int32(CELLS.index(self.cell)),
             "vectors": np.int32(VECTORS.index(self.vectors)),

@@ -27,18 +27,6 @@ GREYS = Images(
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    """No test touches the user's own cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "jaxrnn"
-
-
-@pytest.fixture
 def tiny(tmp_path) -> str:
     tiny_mnist.write(tmp_path / "tfds", TINY)
     return str(tmp_path / "tfds")

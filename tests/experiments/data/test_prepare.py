@@ -23,11 +23,6 @@ from experiments.data.tfds import BUILDERS, find, read
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def no_network(monkeypatch) -> None:
     # Nobody listens on the discard port; environment proxies would hide that.
     monkeypatch.setattr(

@@ -33,18 +33,6 @@ TEST = {"pos/3_7.txt": b"\tGood", "neg/2_4.txt": b"A bad end"}
 DIGITS = tiny_mnist.sample(60, 20)
 
 
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    """No test touches the user's own cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "jaxrnn"
-
-
 @pytest.fixture(params=["tensorflow", "tensorflow_datasets", "array_record"])
 def without(monkeypatch, request) -> str:
     """A machine on which one package is not installed."""

@@ -26,18 +26,6 @@ TEST = [("A good end", 1), ("", 0)]
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    """No test touches the user's own cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "jaxrnn"
-
-
-@pytest.fixture
 def tiny(tmp_path) -> str:
     tiny_imdb.write(tmp_path / "tfds", TRAIN, TEST)
     return str(tmp_path / "tfds")

@@ -31,7 +31,9 @@ def test_each_answer_is_that_of_the_text_alone(run, capsys):
     alone = [text.answer(RunDir(run), one, None) for one in TEXTS]
     capsys.readouterr()
     predict.main([run, *TEXTS, "--format", "json"])
-    found = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert said.err == "text 3: 2 of 4 words are not in the run's vocabulary\n"
+    found = json.loads(said.out)
     for row, one, question in zip(found, alone, TEXTS, strict=True):
         assert (row["about"], row["label"]) == (question, one.label)
         # One compiled program for three rows, another for one: float32 rounding.

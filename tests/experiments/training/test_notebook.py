@@ -45,6 +45,12 @@ def test_it_is_the_run_of_the_command(tmp_path, thread):
     assert imdb.fit(run_dir=str(path), resume=True, **SMALL).rows == run.rows
 
 
+def test_several_seeds_are_several_runs(tmp_path):
+    with pytest.raises(UserError, match="--seeds makes several runs; call fit once for each"):
+        imdb.fit(run_dir=str(tmp_path / "run"), seeds="0,1", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_settings_become_the_flags_that_say_the_same():
     values = {"cell": "gru", "bidirectional": True, "pixels": False, "devices": None, "units": 3}
     assert arguments(values) == ["--cell", "gru", "--bidirectional", "--no-pixels", "--units", "3"]
