@@ -8,18 +8,17 @@ mode, which training needs, is the engine's own.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
-from jax.sharding import PartitionSpec
+from jax.interpreters import ad, mlir
 
-# Which operands have an axis in front that is mapped over.
-Level = tuple[bool, ...]
+from jaxrnn.engines import _levels
+from jaxrnn.engines._levels import Level
 
 
 @runtime_checkable
@@ -84,6 +83,7 @@ def _backward_jvp(op: Operation, primals: Any, tangents: Any) -> Any:
 
 _tangent = Primitive("jaxrnn_tangent")
 _tangent.multiple_results = True
+_levels.register(_tangent)
 
 
 def _tangents(op: Operation, fixed: Any, moving: Any) -> Any:
@@ -102,13 +102,6 @@ def _tangents(op: Operation, fixed: Any, moving: Any) -> Any:
 def _split(operands: Sequence[Any], present: Level) -> tuple[list[Any], list[Any]]:
     count = len(operands) - sum(present)
     return list(operands[:count]), list(operands[count:])
-
-
-def _mapped(function: Callable[..., Any], levels: Sequence[Level]) -> Callable[..., Any]:
-    """Map over the axes in front of the operands, the outermost first."""
-    for level in reversed(levels):
-        function = jax.vmap(function, in_axes=tuple(0 if there else None for there in level))
-    return function
 
 
 def _evaluated(
@@ -130,7 +123,7 @@ def _evaluated(
         points = tuple(leaves[n] for n in at)
         return jax.tree.leaves(jax.jvp(plain, points, tuple(moving))[1])
 
-    return list(_mapped(one, levels)(*operands))
+    return list(_levels.mapped(one, levels)(*operands))
 
 
 _evaluate = jax.jit(_evaluated, static_argnames=("op", "tree", "present", "levels"))
@@ -142,17 +135,13 @@ mlir.register_lowering(_tangent, mlir.lower_fun(_evaluated, multiple_results=Tru
 def _types(*operands: Any, op: Any, tree: Any, present: Level, levels: Sequence[Level]) -> Any:
     """The outputs' own types, under the axes that are mapped over."""
     numbered = jax.tree.unflatten(tree, range(tree.num_leaves))
-    sizes = []
-    for depth, level in enumerate(levels):
-        some = level.index(True)
-        sizes.append(operands[some].shape[sum(outer[some] for outer in levels[:depth])])
-    types = []
-    for n in jax.tree.leaves(numbered[2]):
-        kind = operands[n]
-        shape = (*sizes, *kind.shape[sum(level[n] for level in levels) :])
-        sharding = kind.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
-        types.append(kind.update(shape=shape, sharding=sharding, weak_type=False))
-    return types
+    lead = _levels.sizes(levels, operands)
+    return [
+        _levels.result(
+            operands[n], (*lead, *_levels.own_shape(levels, operands, n)), operands[n].dtype
+        )
+        for n in jax.tree.leaves(numbered[2])
+    ]
 
 
 def _transposed(
@@ -224,15 +213,3 @@ def _differentiated(
 
 ad.primitive_jvps[_tangent] = _differentiated
 
-
-def _batched(operands: Any, dims: Any, *, levels: Any, **params: Any) -> Any:
-    there = tuple(dim is not None for dim in dims)
-    moved = [
-        jnp.moveaxis(operand, dim, 0) if mapped else operand
-        for operand, dim, mapped in zip(operands, dims, there, strict=True)
-    ]
-    results = _tangent.bind(*moved, levels=(there, *levels), **params)
-    return results, [0] * len(results)
-
-
-batching.primitive_batchers[_tangent] = _batched

@@ -12,6 +12,7 @@ from tables import assert_close, random_params, random_state, random_xs
 
 import jaxrnn
 from jaxrnn.engines import fused, native, scan
+from jaxrnn.engines._native import operation
 
 pytestmark = [
     pytest.mark.usefixtures("strict_dtypes"),
@@ -141,7 +142,8 @@ def test_nothing_is_kept_for_inputs_that_have_no_derivative():
 @pytest.fixture
 def elsewhere(monkeypatch):
     """What other platforms run, on this one."""
-    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
+    for program in (operation.Forward, operation.Backward):
+        monkeypatch.setattr(program, "on_cpu", program.elsewhere)
     return native.with_options(threads=97)  # compiled anew, and by no other test
 
 

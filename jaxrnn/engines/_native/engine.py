@@ -26,12 +26,6 @@ from jaxrnn.engines._protocol import Engine
 DTYPES = ("float32", "float64")
 
 
-def _why_not() -> str:
-    if jax.default_backend() != "cpu":
-        return "it runs on CPUs; JAX's default is another"
-    return why_not()
-
-
 def check(cell: Cell, dtype: Any) -> None:
     """Raise unless the kernels can run this cell in this dtype here."""
     instead = "use engine=jaxrnn.engines.scan"
@@ -82,7 +76,7 @@ native = Engine(
     _native,
     options=(("vectors", "widest"), ("threads", 0), ("keep_gates", None)),
     batch_major=True,
-    why_not=_why_not,
+    why_not=why_not,
 )
 
 
