@@ -212,4 +212,3 @@ def _differentiated(
 
 
 ad.primitive_jvps[_tangent] = _differentiated
-
