@@ -5,17 +5,14 @@ from jaxrnn._cells import (
     CELLS,
     GRU,
     LSTM,
-    Cell,
-    LSTMState,
-    Params,
     ResetBeforeGRU,
     SimpleRNN,
-    State,
     init,
     initial_state,
     step,
 )
 from jaxrnn._stack import init_stack, unroll_stack
+from jaxrnn._types import Cell, LSTMState, Params, State
 from jaxrnn._unroll import unroll
 
 __all__ = [

@@ -12,75 +12,25 @@ An update never sees a weight. (`ResetBeforeGRU`, which needs two products in tu
 any cell of this form. A new cell is one `Cell`.
 """
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Num
 
-
-class State(NamedTuple):
-    """The state of a SimpleRNN or a GRU: `h` [..., H], which is also the output."""
-
-    h: Float[Array, "*batch H"]
-
-
-class LSTMState(NamedTuple):
-    """The state of an LSTM: output `h` [..., H] and memory `c` [..., H]."""
-
-    h: Float[Array, "*batch H"]
-    c: Float[Array, "*batch H"]
-
-
-class Params(NamedTuple):
-    """The weights of one recurrent layer with `D` input features, `H` units and `G` gate blocks.
-
-    Only a cell whose gates scale the recurrent product (GRU) has `bh`; anywhere else it would
-    only repeat `bx`.
-    """
-
-    wx: Float[Array, "D GH"]
-    wh: Float[Array, "H GH"]
-    bx: Float[Array, " GH"]
-    bh: Float[Array, " GH"] | None = None
-
-
-AnyState = Any  # State, LSTMState or a new cell's own NamedTuple of arrays [..., H] with a field h
-
-
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """A recurrent cell as data; static wherever it stands in a tree of arrays.
-
-    Attributes:
-        name: the key in `CELLS`, for a cell that is there.
-        gates: how many blocks of H columns a pre-activation has.
-        state: the type of the state, a NamedTuple of arrays [..., H]; its field `h` is the output
-            and what meets the recurrent weights.
-        update: `(gx, gh, state) -> state`, elementwise over batch and units.
-        gate_bias: what each gate's `bx` starts at; zeros when empty.
-        recurrent_bias: whether `Params.bh` exists.
-        recurrent: `(gx, h, params) -> gh`, for a cell whose `gh` is not `h @ wh (+ bh)`. Such a
-            cell runs on the reference engine only: the others are made for the one product.
-        activations: `(gx, gh) -> {name: array}`, the gates as `update` applies them, for
-            `jaxrnn.diagnose`.
-        sigmoids: the names of those activations that lie between 0 and 1; the others lie between
-            -1 and 1.
-    """
-
-    name: str
-    gates: int
-    state: type[Any]
-    update: Callable[[Array, Array, AnyState], AnyState]
-    gate_bias: tuple[float, ...] = ()
-    recurrent_bias: bool = False
-    recurrent: Callable[[Array, Array, Params], Array] | None = None
-    activations: Callable[[Array, Array], dict[str, Array]] | None = None
-    sigmoids: tuple[str, ...] = ()
+from jaxrnn._checks import (
+    check_cell,
+    check_dtype,
+    check_key,
+    check_params,
+    check_size,
+    checked_inputs,
+    checked_resets,
+    checked_state,
+)
+from jaxrnn._types import AnyState, Cell, LSTMState, Params, State, accumulation_dtype
+from jaxrnn._zeros import zero_state
 
 
 def _simple_rnn_gates(gx: Array, gh: Array) -> dict[str, Array]:
@@ -194,20 +144,23 @@ def init(
         cell: `SimpleRNN`, `LSTM`, `GRU` or your own.
         input_size: D, the features of one step.
         hidden_size: H, the units.
-        dtype: of every array.
+        dtype: of every array: float32, bfloat16, float16 or float64.
 
     Returns:
         `Params` with wx [D, G*H], wh [H, G*H], bx [G*H] and, for GRU, bh [G*H].
 
     Raises:
         ValueError: a size below 1.
+        TypeError: a dtype that is not of real numbers; a seed in the key's place.
 
     >>> jax.tree.map(jnp.shape, init(jax.random.key(0), LSTM, input_size=3, hidden_size=2))
     Params(wx=(3, 8), wh=(2, 8), bx=(8,), bh=None)
     """
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-        if size < 1:
-            raise ValueError(f"{name} is {size}; it must be at least 1")
+    check_cell(cell)
+    check_key(key)
+    check_dtype(dtype)
+    check_size("input_size", input_size)
+    check_size("hidden_size", hidden_size)
     key_x, key_h = jax.random.split(key)
     # QR knows neither bfloat16 nor float16: draw in the accumulation type, then round.
     draw = accumulation_dtype(dtype)
@@ -227,33 +180,92 @@ def init(
     )
 
 
-def initial_state(cell: Cell, params: Params, batch_shape: tuple[int, ...] = ()) -> AnyState:
-    """Give the state before the first step: zeros [*batch_shape, H] in every field."""
-    zeros = jnp.zeros((*batch_shape, params.wh.shape[0]), accumulation_dtype(params.wh.dtype))
-    return cell.state(*[zeros for _ in cell.state._fields])
+def initial_state(
+    cell: Cell,
+    params: Params,
+    batch_shape: tuple[int, ...] | None = None,
+    *,
+    like: ArrayLike | None = None,
+) -> AnyState:
+    """Give the state before the first step: zeros [*batch_shape, H] in every field.
+
+    Each is an array of its own, at least float32. A `lax.scan` of `step` inside a checked
+    `shard_map` or on an Explicit mesh needs a first state of the type that `step` returns, which
+    plain zeros are not there: `like` makes it one.
+
+    Args:
+        cell: which state.
+        params: the layer's weights.
+        batch_shape: the batch axes; those of `like` without its last axis when not given, and none
+            without `like`.
+        like: an array [*batch_shape, ...], the input of one step for example. The state is placed
+            as its batch is (on its device, split over a mesh) and varies over the mesh axes that
+            it varies over. Its values are not looked at.
+
+    Raises:
+        TypeError: `batch_shape` that is no tuple; weights that are not this cell's.
+        ValueError: `like` with another batch than `batch_shape`.
+
+    >>> params = init(jax.random.key(0), LSTM, input_size=3, hidden_size=2)
+    >>> xs = jnp.ones((7, 5, 3))                        # [T, B, D], as `lax.scan` has them
+    >>> start = initial_state(LSTM, params, like=xs[0])
+    >>> end, hs = jax.lax.scan(lambda state, x: step(LSTM, params, state, x), start, xs)
+    >>> start.c.shape, hs.shape
+    ((5, 2), (7, 5, 2))
+    """
+    check_params(cell, params)
+    shape = () if like is None else jnp.shape(like)
+    batch = shape[:-1] if batch_shape is None else batch_shape
+    if not isinstance(batch, tuple | list):
+        raise TypeError(f"batch_shape is {batch!r}; give a tuple: ({batch!r},)")
+    batch = tuple(batch)
+    if like is not None and shape[: len(batch)] != batch:
+        raise ValueError(f"like has shape {shape}; batch_shape {batch} are to be its first axes")
+    return zero_state(cell, params, batch, like, range(len(batch)))
 
 
 def step(
-    cell: Cell, params: Params, state: AnyState, x: Num[ArrayLike, "*batch D"]
+    cell: Cell,
+    params: Params,
+    state: AnyState,
+    x: Num[ArrayLike, "*batch D"],
+    *,
+    reset: Num[ArrayLike, "*batch"] | Bool[ArrayLike, "*batch"] | None = None,
 ) -> tuple[AnyState, Float[Array, "*batch H"]]:
     """Run one step in time: `(carry, x) -> (carry, y)`, the body that `jax.lax.scan` wants.
+
+    It begins with `initial_state(cell, params, like=x)`.
 
     Args:
         cell: which update.
         params: the layer's weights.
-        state: the state before, arrays [..., H].
+        state: the state before, arrays [..., H], cast to the dtype of gates.
         x: the input [..., D], cast to the weights' dtype.
+        reset: booleans or numbers [...]; where true, which is not zero, the state returns to zero
+            before the step, as with `resets` of `unroll`.
 
     Returns:
         The state after, and its `h` [..., H] as the output.
+
+    Raises:
+        ValueError: shapes that do not fit: nothing is broadcast.
+        TypeError: the state or the weights of another cell; complex numbers.
 
     >>> params = init(jax.random.key(0), GRU, input_size=3, hidden_size=2)
     >>> state, h = step(GRU, params, initial_state(GRU, params, (5,)), jnp.ones((5, 3)))
     >>> h.shape
     (5, 2)
     """
+    check_params(cell, params)
+    x = checked_inputs("x", x, params, axes=1)
+    state = checked_state(cell, params, state, x.shape[:-1], "x")
+    if reset is not None:
+        zero = checked_resets("reset", reset, x.shape[:-1], "x")[..., None]
+        state = jax.tree.map(lambda field: jnp.where(zero, jnp.zeros_like(field), field), state)
     state = cell.update(*pre_activations(cell, params, x, state.h), state)
-    return state, state.h
+    # Outside a compiled program the output would be the state's own buffer, not to be donated too.
+    traced = isinstance(state.h, jax.core.Tracer)
+    return state, state.h if traced else jnp.copy(state.h)
 
 
 def pre_activations(
@@ -266,28 +278,7 @@ def pre_activations(
     return gx, cell.recurrent(gx, h, params)
 
 
-def check_params(cell: Cell, params: Params) -> None:
-    """Raise `ValueError` unless the weights' shapes are those of one layer of this cell."""
-    units = params.wh.shape[0]
-    columns = cell.gates * units
-    wanted = {"wx": (params.wx.shape[0], columns), "wh": (units, columns), "bx": (columns,)}
-    if cell.recurrent_bias:
-        wanted["bh"] = (columns,)
-    for name, shape in wanted.items():
-        array = getattr(params, name)
-        if array is None or array.shape != shape:
-            given = "missing" if array is None else f"of shape {array.shape}"
-            raise ValueError(f"{name} is {given}; {cell.name} with {units} units expects {shape}")
-    if params.bh is not None and not cell.recurrent_bias:
-        raise ValueError(f"bh has shape {params.bh.shape}; {cell.name} has no recurrent bias")
-
-
 def product(a: ArrayLike, w: Array, bias: Array | None) -> Array:
     """`a @ w (+ bias)`: factors in `w`'s dtype, the sum and the result in its accumulation type."""
     out = jnp.matmul(jnp.asarray(a, w.dtype), w, preferred_element_type=accumulation_dtype(w.dtype))
     return out if bias is None else out + bias.astype(out.dtype)
-
-
-def accumulation_dtype(dtype: Any) -> Any:
-    """The dtype of gates and states: at least float32, so that 16-bit weights cost no memory."""
-    return jnp.dtype(dtype) if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)

@@ -1,6 +1,6 @@
 """Stacks layers and directions, as folds over `unroll`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,17 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxrnn import parallel
-from jaxrnn._cells import AnyState, Cell, Params, init
+from jaxrnn._cells import init
+from jaxrnn._checks import (
+    check_dropout,
+    check_key,
+    check_size,
+    check_stack,
+    check_states_of_stack,
+    checked_inputs,
+    checked_resets,
+)
+from jaxrnn._types import AnyState, Cell, Params
 from jaxrnn._unroll import unroll
 from jaxrnn.engines import Engine
 
@@ -21,37 +31,65 @@ def init_stack(
     key: Array,
     cell: Cell,
     input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
+    hidden_size: int | Sequence[int],
+    num_layers: int | None = None,
     bidirectional: bool = False,
     *,
     dtype: Any = jnp.float32,
 ) -> StackParams:
-    """Draw fresh weights for `num_layers` layers, one on top of the other.
+    """Draw fresh weights for layers one on top of the other.
+
+    Args:
+        key: a `jax.random.key`.
+        cell: `SimpleRNN`, `LSTM`, `GRU` or your own.
+        input_size: D, the features of one step.
+        hidden_size: H, the units of every layer, or a list with each layer's own.
+        num_layers: how many; 1, or as many as the list has, when not given.
+        bidirectional: whether every layer has a backward direction, too.
+        dtype: of every array.
 
     Returns:
         `params[layer][direction]`: one `Params` a layer, or two (forward, backward) when
-        bidirectional. Layer 0 reads D features, every further one H (2 H when bidirectional).
+        bidirectional. Layer 0 reads D features, every further one the H of the layer below (2 H
+        when bidirectional).
 
     Raises:
-        ValueError: a size or number of layers below 1.
+        ValueError: a size or number of layers below 1; `num_layers` that is not as many as there
+            are sizes.
 
     >>> import jaxrnn
     >>> params = init_stack(jax.random.key(0), jaxrnn.GRU, 3, 4, num_layers=2, bidirectional=True)
     >>> [[direction.wx.shape for direction in layer] for layer in params]
     [[(3, 12), (3, 12)], [(8, 12), (8, 12)]]
     """
-    if num_layers < 1:
-        raise ValueError(f"num_layers is {num_layers}; it must be at least 1")
+    check_key(key)
+    units = _units_of_layers(hidden_size, num_layers)
     directions = 2 if bidirectional else 1
-    sizes = [input_size] + [directions * hidden_size] * (num_layers - 1)
+    sizes = [input_size, *(directions * below for below in units[:-1])]
     return tuple(
         tuple(
-            init(k, cell, size, hidden_size, dtype=dtype)
+            init(k, cell, size, layer_units, dtype=dtype)
             for k in jax.random.split(layer_key, directions)
         )
-        for layer_key, size in zip(jax.random.split(key, num_layers), sizes, strict=True)
+        for layer_key, size, layer_units in zip(
+            jax.random.split(key, len(units)), sizes, units, strict=True
+        )
     )
+
+
+def _units_of_layers(hidden_size: Any, num_layers: Any) -> list[Any]:
+    if num_layers is not None:
+        check_size("num_layers", num_layers)
+    if not isinstance(hidden_size, tuple | list):
+        check_size("hidden_size", hidden_size)
+        return [hidden_size] * (1 if num_layers is None else num_layers)
+    if not hidden_size:
+        raise ValueError("hidden_size has no layers; give the units of each")
+    if num_layers not in (None, len(hidden_size)):
+        raise ValueError(f"num_layers is {num_layers}; hidden_size has {len(hidden_size)} layers")
+    for number, units in enumerate(hidden_size):
+        check_size(f"hidden_size[{number}]", units)
+    return list(hidden_size)
 
 
 def unroll_stack(
@@ -75,8 +113,9 @@ def unroll_stack(
     Args:
         params: `params[layer][direction]`, from `init_stack`.
         states: `states[layer][direction]`; zeros when not given.
-        resets: booleans [..., T]; a new sequence begins at that step. The backward direction of
-            a bidirectional layer is reset accordingly, at that sequence's last step.
+        resets: booleans or numbers [..., T]; where true, which is not zero, a new sequence begins.
+            The backward direction of a bidirectional layer is reset accordingly, at that
+            sequence's last step.
         dropout: the share of units that is dropped between two layers, in [0, 1). Variational:
             one mask a sequence, the same for all its steps (Gal and Ghahramani, 2016). Nothing
             is dropped before the first layer or after the last.
@@ -90,6 +129,7 @@ def unroll_stack(
 
     Raises:
         ValueError: as `unroll`; `dropout` outside [0, 1), or above 0 without a key.
+        TypeError: as `unroll`; weights that are not a stack; a `dropout` that is traced.
 
     >>> import jaxrnn
     >>> params = init_stack(jax.random.key(0), jaxrnn.LSTM, 3, 4, num_layers=2, bidirectional=True)
@@ -97,16 +137,15 @@ def unroll_stack(
     >>> hs.shape, states[1][0].c.shape
     ((2, 5, 8), (2, 4))
     """
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
-    if dropout > 0 and key is None:
-        raise ValueError(f"dropout is {dropout}, which needs a key")
-    if states is not None and len(states) != len(params):
-        raise ValueError(f"states has {len(states)} layers; params has {len(params)}")
+    check_stack(cell, params)
+    check_dropout(dropout, key)
+    if states is not None:
+        check_states_of_stack(states, params)
+    finals, hs = [], checked_inputs("xs", xs, params[0][0], axes=2)
     batch_axis = 1 if time_major else 0
-    if axis_name is not None and dropout > 0 and jnp.ndim(xs) < 3:
+    if axis_name is not None and dropout > 0 and hs.ndim < 3:
         raise ValueError(f"dropout inside axis {axis_name!r} needs a batch axis in xs")
-    finals, hs = [], jnp.asarray(xs)
+    resets = None if resets is None else checked_resets("resets", resets, None, "xs")
     for number, layer in enumerate(params):
         if number > 0 and dropout > 0 and key is not None:
             shape = list(hs.shape)
@@ -142,7 +181,7 @@ def _mirrored(resets: Any, lengths: Any, time_major: bool) -> Any:
     if resets is None:
         return None
     time_axis = 0 if time_major else -1
-    starts = jnp.moveaxis(jnp.asarray(resets), time_axis, 0)
+    starts = jnp.moveaxis(resets, time_axis, 0)
     ends = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
     if lengths is not None:
         # A reset past the last valid step is padding: the first step backward keeps its state.

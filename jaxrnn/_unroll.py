@@ -3,13 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxrnn._cells import AnyState, Cell, Params, accumulation_dtype, check_params
+from jaxrnn._checks import (
+    check_params,
+    checked_inputs,
+    checked_lengths,
+    checked_resets,
+    checked_state,
+    is_debugged,
+)
+from jaxrnn._types import AnyState, Cell, Params
+from jaxrnn._zeros import varying_as, zero_state
 from jaxrnn.engines import Engine, choose
 from jaxrnn.engines._protocol import as_engine
 
@@ -34,12 +41,13 @@ def unroll(
         cell: `SimpleRNN`, `LSTM`, `GRU` or your own.
         params: the layer's weights, from `init`.
         xs: inputs [..., T, D] with any number of batch axes, none included.
-        state: the state before the first step, arrays [..., H]; zeros when not given.
+        state: the state before the first step, arrays [..., H], cast to the dtype of gates;
+            zeros when not given.
         lengths: valid steps of each sequence, integers [...] in 0..T. Past them the state is
             kept, outputs are zero, and nothing that stands in `xs` has any effect.
-        resets: booleans [..., T]; where true, the state returns to zero before that step
-            (packed sequences, ends of episodes). In reverse, too, "before" is in the order in
-            which the steps are run.
+        resets: booleans or numbers [..., T]; where true, which is not zero, the state returns to
+            zero before that step (packed sequences, ends of episodes). In reverse, too, "before"
+            is in the order in which the steps are run.
         reverse: run from the last valid step to the first; outputs keep the layout of `xs`.
         time_major: `xs`, `resets` and the outputs are [T, ..., F].
         engine: how to run it, one of `jaxrnn.engines` (`native.with_options(threads=1)` is one,
@@ -50,9 +58,10 @@ def unroll(
 
     Raises:
         ValueError: shapes that do not fit, or, outside `jit`, a length below 0 or above T.
-        TypeError: lengths that are not integers, resets that are not booleans.
+        TypeError: weights or a state that are not this cell's; lengths that are not integers;
+            complex numbers.
 
-    >>> import jaxrnn
+    >>> import jax, jax.numpy as jnp, jaxrnn
     >>> params = jaxrnn.init(jax.random.key(0), jaxrnn.LSTM, input_size=3, hidden_size=4)
     >>> xs, lengths = jnp.ones((2, 5, 3)), jnp.array([5, 2])
     >>> state, hs = jaxrnn.unroll(jaxrnn.LSTM, params, xs, lengths=lengths)
@@ -60,22 +69,22 @@ def unroll(
     ((2, 5, 4), (2, 4), True)
     """
     check_params(cell, params)
-    xs = jnp.asarray(xs)
-    if xs.ndim < 2:
-        raise ValueError(f"xs has shape {xs.shape}; it needs a time and a feature axis")
-    if xs.shape[-1] != params.wx.shape[0]:
-        raise ValueError(f"xs has {xs.shape[-1]} features; wx expects {params.wx.shape[0]}")
-    batch = xs.shape[1:-1] if time_major else xs.shape[:-2]
+    xs = checked_inputs("xs", xs, params, axes=2)
+    axes = range(1, xs.ndim - 1) if time_major else range(xs.ndim - 2)
+    batch = tuple(xs.shape[axis] for axis in axes)
     steps = xs.shape[0] if time_major else xs.shape[-2]
     if lengths is not None:
-        lengths = _checked_lengths(lengths, batch, steps)
+        lengths = checked_lengths(lengths, batch, steps)
+        if is_debugged():  # else an engine clears the padding, where it costs nothing
+            xs = _cleaned(xs, lengths, steps, time_major)
     if resets is not None:
-        resets = _checked_resets(resets, (steps, *batch) if time_major else (*batch, steps))
-    state = (
-        _zero_state(cell, params, xs, 0 if time_major else -2)
-        if state is None
-        else _checked_state(cell, params, state, batch)
-    )
+        shape = (steps, *batch) if time_major else (*batch, steps)
+        resets = checked_resets("resets", resets, shape, "xs")
+    if state is None:
+        state = zero_state(cell, params, batch, xs, axes)
+    else:
+        state = checked_state(cell, params, state, batch, "xs")
+    state = varying_as(state, (params, xs, lengths, resets))
     chosen = choose(cell, params.wx.dtype) if engine is None else as_engine(engine)
     return chosen.run(
         cell, params, xs, state, lengths=lengths, resets=resets, reverse=bool(reverse),
@@ -83,54 +92,9 @@ def unroll(
     )  # fmt: skip
 
 
-def _zero_state(cell: Cell, params: Params, xs: Array, time_axis: int) -> AnyState:
-    """Zeros that vary over the mesh as the inputs do.
-
-    Inside `shard_map` and on Explicit meshes a scan's carry must have the type that its body
-    returns, and plain `jnp.zeros` does not. The product's values are never used, so it is free.
-    """
-    first = jnp.sum(xs[:1] if time_axis == 0 else xs[..., :1, :], axis=time_axis).astype(
-        params.wx.dtype
-    )
-    zeros = jnp.zeros_like(
-        (first @ params.wx)[..., : params.wh.shape[0]], dtype=accumulation_dtype(params.wh.dtype)
-    )
-    return cell.state(*[zeros for _ in cell.state._fields])
-
-
-# Sizes are Any in what follows: an int, or a symbol of `jax.export`.
-
-
-def _checked_state(cell: Cell, params: Params, state: AnyState, batch: tuple[Any, ...]) -> AnyState:
-    if type(state) is not cell.state:
-        raise TypeError(
-            f"state is a {type(state).__name__}; {cell.name} needs a {cell.state.__name__}"
-        )
-    shape = (*batch, params.wh.shape[0])
-    for name, array in zip(state._fields, state, strict=True):
-        if array.shape != shape:
-            raise ValueError(f"state.{name} has shape {array.shape}; xs and wh ask for {shape}")
-    return jax.tree.map(lambda a: a.astype(accumulation_dtype(params.wh.dtype)), state)
-
-
-def _checked_lengths(lengths: Any, batch: tuple[Any, ...], steps: Any) -> Array:
-    lengths = jnp.asarray(lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"lengths has dtype {lengths.dtype}; it counts steps and must be integer")
-    if lengths.shape != batch:
-        raise ValueError(f"lengths has shape {lengths.shape}; the batch of xs is {batch}")
-    if not isinstance(lengths, jax.core.Tracer) and lengths.is_fully_addressable:
-        # NumPy, as a constant inside somebody's jit cannot be inspected with jnp.
-        values = np.asarray(lengths)
-        for wrong in values[(values < 0) | (values > steps)].flat:
-            raise ValueError(f"lengths holds {wrong}; xs has {steps} steps (0 to {steps} allowed)")
-    return lengths.astype(jnp.int32)
-
-
-def _checked_resets(resets: Any, shape: tuple[Any, ...]) -> Array:
-    resets = jnp.asarray(resets)
-    if resets.dtype != jnp.bool_:
-        raise TypeError(f"resets has dtype {resets.dtype}; it must be bool")
-    if resets.shape != shape:
-        raise ValueError(f"resets has shape {resets.shape}; xs asks for {shape}")
-    return resets
+def _cleaned(xs: Array, lengths: Array, steps: Any, time_major: bool) -> Array:
+    """Clear the padding, at once: JAX looks at what every operation outside a program gives."""
+    times = jnp.arange(steps, dtype=lengths.dtype)
+    times = times.reshape(-1, *[1] * lengths.ndim) if time_major else times
+    valid = times < (lengths if time_major else lengths[..., None])
+    return jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))

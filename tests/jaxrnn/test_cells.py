@@ -44,7 +44,29 @@ def test_one_step_equals_the_papers(cell):
             in_float64(params), [np.asarray(f[b], np.float64) for f in state], np.float64(x[b])
         )
         assert_close([f[b] for f in after], list(expected))
-    assert h is after.h
+    np.testing.assert_array_equal(h, after.h)
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
+def test_a_reset_before_a_step_is_a_step_from_zero(cell, dtype):
+    """As `resets` in `unroll`; the other rows go on, and no gradient passes the reset."""
+    params, state = random_params(cell), random_state(cell)
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(6, 5)), "float32")
+    reset = np.array([True, False, False, True, True, False])
+    numbers = jnp.asarray(reset * 0.5 if dtype == "float32" else reset * 2, dtype)
+    fresh = jaxrnn.initial_state(cell, params, (6,))
+    onward, again = jaxrnn.step(cell, params, state, x), jaxrnn.step(cell, params, fresh, x)
+    expected = jax.tree.map(lambda a, b: jnp.where(reset[:, None], b, a), onward, again)
+    actual = jaxrnn.step(cell, params, state, x, reset=numbers)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+    xs, resets = x[:, None], reset[:, None]
+    end, hs = jaxrnn.unroll(cell, params, xs, state, resets=resets, engine=jaxrnn.engines.scan)
+    assert_close(actual, (end, hs[:, 0]))
+    by_state = jax.grad(lambda s: jnp.sum(jaxrnn.step(cell, params, s, x, reset=reset)[1]))(state)
+    for field in by_state:
+        np.testing.assert_array_equal(field[reset], 0)
+        assert (field[~reset] != 0).all()
 
 
 @every_cell

@@ -203,6 +203,38 @@ def test_bad_input_is_named(change, message):
         jaxrnn.unroll_stack(jaxrnn.LSTM, params, random_xs(), **change)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_every_layer_may_have_a_size_of_its_own(bidirectional):
+    params = jaxrnn.init_stack(
+        jax.random.key(0), jaxrnn.GRU, 5, [6, 3, 4], bidirectional=bidirectional
+    )
+    sizes = [[direction.wh.shape[0] for direction in layer] for layer in params]
+    directions = 2 if bidirectional else 1
+    assert sizes == [[6] * directions, [3] * directions, [4] * directions]
+    xs = random_xs()
+    assert_close(
+        jaxrnn.unroll_stack(jaxrnn.GRU, params, xs, lengths=LENGTHS),
+        oracle(jaxrnn.GRU, params, xs, LENGTHS),
+    )
+
+
+def test_equal_sizes_draw_what_one_size_draws():
+    args = jax.random.key(3), jaxrnn.LSTM, 5
+    one, two = jaxrnn.init_stack(*args, 4, 2), jaxrnn.init_stack(*args, (4, 4))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    jax.tree.map(np.testing.assert_array_equal, two, jaxrnn.init_stack(*args, [4, 4], 2))
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    args = jax.random.key(0), jaxrnn.GRU, 5
+    with pytest.raises(ValueError, match=r"num_layers is 3; hidden_size has 2 layers"):
+        jaxrnn.init_stack(*args, [64, 32], 3)
+    with pytest.raises(ValueError, match=r"hidden_size\[1\] is 0; it must be at least 1"):
+        jaxrnn.init_stack(*args, [64, 0])
+    with pytest.raises(ValueError, match="hidden_size has no layers"):
+        jaxrnn.init_stack(*args, [])
+
+
 def test_no_layers_are_refused():
     with pytest.raises(ValueError, match="num_layers is 0; it must be at least 1"):
         jaxrnn.init_stack(jax.random.key(0), jaxrnn.GRU, 5, 4, num_layers=0)

@@ -238,6 +238,25 @@ def test_any_number_of_batch_axes(cell, engine, batch, time_major):
     assert_close(state, [field.reshape(*batch, 4) for field in expected_state])
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "float32", "bfloat16"])
+def test_resets_are_true_where_they_are_not_zero(dtype):
+    """As the `dones` of reinforcement learning, which are often floats; -0.0 is zero."""
+    params, xs = random_params(jaxrnn.GRU), random_xs()
+    numbers = jnp.where(RESETS, 3, 0).astype(dtype)
+    if jnp.issubdtype(dtype, jnp.floating):
+        numbers = jnp.where(RESETS, -numbers / 8, -numbers)
+    expected = jaxrnn.unroll(jaxrnn.GRU, params, xs, resets=RESETS)
+    actual = jaxrnn.unroll(jaxrnn.GRU, params, xs, resets=numbers)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+    stack = ((params, random_params(jaxrnn.GRU, seed=3)),)
+    lengths = jnp.asarray(LENGTHS)
+    both = [
+        jaxrnn.unroll_stack(jaxrnn.GRU, stack, xs, resets=given, lengths=lengths)
+        for given in (RESETS, numbers)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *both)
+
+
 @every_row
 def test_no_steps_at_all(cell, engine):
     params, start = random_params(cell), random_state(cell)
@@ -276,7 +295,8 @@ def test_a_second_call_compiles_nothing(cell, engine):
             ValueError,
             r"lengths has shape \(5,\); the batch of xs is \(6,\)",
         ),
-        ({"resets": RESETS.astype("int32")}, TypeError, "resets has dtype int32"),
+        ({"resets": RESETS.astype("complex64")}, TypeError, "resets has dtype complex64; it must"),
+        ({"xs": np.zeros((6, 7, 5), "complex64")}, TypeError, "xs has dtype complex64; it must"),
         ({"resets": RESETS[:, :6]}, ValueError, r"resets has shape \(6, 6\); xs asks for \(6, 7\)"),
     ],
 )
