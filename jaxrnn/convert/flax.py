@@ -52,7 +52,7 @@ def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, dict[str, np.nda
     Raises:
         ValueError: a cell that Flax does not have, weights that are not this cell's.
     """
-    return {"params": _tree(cell, row(LINEN, cell, "Flax Linen"), params)}
+    return {"params": _tree(cell, row(LINEN, cell, "Flax Linen"), jax.tree.map(np.asarray, params))}
 
 
 def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
@@ -87,23 +87,32 @@ def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dic
         ValueError: a GRU with a recurrent bias of the candidate, for which NNX has no place; a
             cell that Flax does not have; weights that are not this cell's.
     """
-    names = FUSED if optimized else row(NNX, cell, "Flax NNX")
-    if cell.name != "gru":
-        return _tree(cell, names, params)
-    tree = _tree(cell, LINEN["gru"], params)
-    lost = tree["hn"].pop("bias")
+    tree, lost = nnx_tree(cell, jax.tree.map(np.asarray, params), optimized)
     if np.any(lost):
         raise ValueError(
             f"bh of the candidate gate is up to {np.abs(lost).max():.3g}; nnx.GRUCell has no bias "
-            "there and cannot represent these weights (linen.GRUCell and jaxrnn.flax.nnx can)"
+            "there and cannot represent these weights (linen.GRUCell can, and so can "
+            "jaxrnn.flax.nnx.GRUCell with candidate_bias=True)"
         )
-    fused: dict[str, dict[str, np.ndarray]] = {"dense_i": {}, "dense_h": {}}
-    for inputs, recurrent in LINEN["gru"]:
-        for whole, part in (("dense_i", tree[inputs]), ("dense_h", tree[recurrent])):
-            for kind, block in part.items():
-                before = [fused[whole][kind]] if kind in fused[whole] else []
-                fused[whole][kind] = np.concatenate([*before, block], axis=-1)
-    return fused
+    return tree
+
+
+def nnx_tree(cell: Cell, params: Params, optimized: bool) -> tuple[dict[str, dict[str, Any]], Any]:
+    """The layers of an NNX cell, and a GRU's recurrent candidate bias, for which they have no place.
+
+    Arrays stay what they are, NumPy's or JAX's.
+    """
+    names = FUSED if optimized else row(NNX, cell, "Flax NNX")
+    if cell.name != "gru":
+        return _tree(cell, names, params), 0
+    tree = _tree(cell, LINEN["gru"], params)
+    lost = tree["hn"].pop("bias")
+    join = np.concatenate if isinstance(lost, np.ndarray) else jnp.concatenate
+    inputs, recurrent = [[tree[name] for name in side] for side in zip(*LINEN["gru"], strict=True)]
+    return {
+        "dense_i": {k: join([layer[k] for layer in inputs], -1) for k in ("kernel", "bias")},
+        "dense_h": {"kernel": join([layer["kernel"] for layer in recurrent], -1)},
+    }, lost
 
 
 def _params(cell: Cell, names: Names, tree: Mapping[str, Any]) -> Params:
@@ -129,16 +138,21 @@ def _dense(cell: Cell, tree: Mapping[str, Any], name: str) -> tuple[jax.Array, j
     return kernel, jnp.asarray(bias)
 
 
-def _tree(cell: Cell, names: Names, params: Params) -> dict[str, dict[str, np.ndarray]]:
+def _tree(cell: Cell, names: Names, params: Params) -> dict[str, dict[str, Any]]:
     """The layers by name, with their biases where Flax has them."""
     check_params(cell, params)
-    wx, wh, bx = [np.split(np.asarray(a), len(names), axis=-1) for a in params[:3]]
-    tree: dict[str, dict[str, np.ndarray]] = {}
+    columns = params.wx.shape[1] // len(names)
+
+    def blocks(a: Any) -> list[Any]:
+        return [a[..., k * columns : (k + 1) * columns] for k in range(len(names))]
+
+    wx, wh, bx = blocks(params.wx), blocks(params.wh), blocks(params.bx)
+    tree: dict[str, dict[str, Any]] = {}
     for k, (inputs, recurrent) in enumerate(names):
         tree[inputs], tree[recurrent] = {"kernel": wx[k]}, {"kernel": wh[k]}
         tree[recurrent if cell.name == "lstm" else inputs]["bias"] = bx[k]
     if params.bh is not None:
-        r, z, n = np.split(np.asarray(params.bh), 3)
+        r, z, n = blocks(params.bh)
         tree["ir"]["bias"], tree["iz"]["bias"] = bx[0] + r, bx[1] + z
         tree["hn"]["bias"] = n
     return tree

@@ -1,25 +1,162 @@
-"""Follows Flax's conventions, for NNX and Linen: carries, initialisers, arguments of its `RNN`."""
+"""Follows Flax's conventions, for NNX and Linen: carries, dtypes, arguments of its `RNN`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxrnn._cells import AnyState, Cell, LSTMState, Params, accumulation_dtype, init
+from jaxrnn._cells import AnyState, Cell, LSTMState, Params, SimpleRNN, init, step
+from jaxrnn._stack import _mirrored
 from jaxrnn._unroll import unroll as unroll_cell
 from jaxrnn.engines import Engine, choose
 from jaxrnn.engines._protocol import as_engine
+from jaxrnn.flax import _steps
+
+
+class Front(NamedTuple):
+    """A cell within its `RNN`, and what NNX and Linen do each in a way of its own.
+
+    Attributes:
+        cell: the module.
+        kind: which of the library's cells it is; None where anything in it is not the library's.
+        weights: `(carry, shape) -> Params`, for a cell of some `kind`; `shape` is that of the
+            inputs of one step.
+        begins_at_zero: whether its first carry is zeros.
+        initialize_carry: `shape -> carry`.
+        scan: `(body, carry, now) -> (carry, outputs)`, of `body(cell, carry, now)` lifted over the
+            cell's variables.
+    """
+
+    cell: Any
+    kind: Cell | None
+    weights: Callable[[Any, tuple[int, ...]], Params]
+    begins_at_zero: bool
+    initialize_carry: Callable[[tuple[int, ...]], Any]
+    scan: Callable[[Callable[..., Any], Any, Any], tuple[Any, Any]]
+
+
+class Options(NamedTuple):
+    """What both the constructor of an `RNN` and its call may say."""
+
+    time_major: bool
+    return_carry: bool
+    reverse: bool
+    keep_order: bool
+
+
+def options(module: Any, *given: bool | None) -> Options:
+    """The call's options, and the constructor's for those that the call leaves out."""
+    pairs = zip(Options._fields, given, strict=True)
+    return Options(*[getattr(module, name) if value is None else value for name, value in pairs])
+
+
+def run(
+    front: Front, inputs: Array, how: Options, initial_carry: Any, seq_lengths: Any, resets: Any,
+    unroll: int, engine: Engine | Callable[..., Any] | None,
+) -> Any:  # fmt: skip
+    """Flax's `RNN.__call__`: outputs, or `(carry, outputs)`.
+
+    In reverse and without `keep_order` outputs come as they were computed, last step first, with
+    the padding still after them.
+    """
+    time_axis = 0 if how.time_major else inputs.ndim - front.cell.num_feature_axes - 1
+    shape = (*inputs.shape[:time_axis], *inputs.shape[time_axis + 1 :])
+    resets = as_booleans(resets)
+    carry = initial_carry
+    if carry is None and not front.begins_at_zero:
+        carry = front.initialize_carry(shape)
+    if front.kind is not None and (resets is None or front.begins_at_zero):
+        result = _by_engine(front, inputs, how, carry, seq_lengths, resets, unroll, engine)
+    elif engine is not None:
+        raise ValueError(
+            f"engine is {engine}; engines run the library's cells as they are, and "
+            f"{type(front.cell).__name__} has something of its own (its __call__, gate_fn, "
+            "activation_fn, ...) and is scanned: leave engine out"
+        )
+    else:
+        first = carry
+        if carry is None or (resets is not None and initial_carry is not None):
+            first = front.initialize_carry(shape)
+        result = _steps.run(
+            front.scan, inputs, first if carry is None else carry, first, time_axis=time_axis,
+            batch_axes=len(shape) - front.cell.num_feature_axes,
+            lengths=seq_lengths, resets=resets, reverse=how.reverse, keep_order=how.keep_order,
+        )  # fmt: skip
+    return result if how.return_carry else result[1]
+
+
+def _by_engine(
+    front: Front, inputs: Array, how: Options, carry: Any, lengths: Any, resets: Any,
+    unroll: int, engine: Engine | Callable[..., Any] | None,
+) -> tuple[Any, Array]:  # fmt: skip
+    cell = front.kind
+    assert cell is not None
+    time_axis = 0 if how.time_major else inputs.ndim - 2
+    params = front.weights(carry, (*inputs.shape[:time_axis], *inputs.shape[time_axis + 1 :]))
+    state = None if carry is None else to_state(cell, carry)
+    befores = [front.cell.param_dtype] if state is None else [a.dtype for a in state]
+    gates = gate_dtype(front.cell.dtype, params, inputs, *befores)
+    engine = choose(cell, gates) if engine is None else as_engine(engine)
+    if unroll != 1 and "unroll" in dict(engine.options):
+        engine = engine.with_options(unroll=unroll)
+    state, hs = unroll_cell(
+        cell, cast(params, gates), inputs, state, lengths=lengths, resets=resets,
+        reverse=how.reverse, time_major=how.time_major, engine=engine,
+    )  # fmt: skip
+    if how.reverse and not how.keep_order:
+        hs = _steps.turned(hs, lengths, time_axis)
+    dtype = carry_dtype(cell, gates, befores[-1])
+    return to_carry(cast(state, dtype)), hs.astype(dtype)
+
+
+def as_booleans(resets: Any) -> Any:
+    """Resets as booleans, from numbers too: what is not zero is true."""
+    return None if resets is None else jnp.asarray(resets) != 0
+
+
+def gate_dtype(asked: Any, params: Params, *others: Any) -> Any:
+    """The dtype of Flax's gates: the one asked for, or that of all that meets in them."""
+    return jnp.result_type(*jax.tree.leaves(params), *others) if asked is None else asked
+
+
+def carry_dtype(cell: Cell, gates: Any, before: Any) -> Any:
+    """The dtype in which Flax's cells give carry and outputs.
+
+    `before` is that of what the cell remembers, an LSTM's c; a SimpleRNN's h is forgotten.
+    """
+    return jnp.dtype(gates) if cell is SimpleRNN else jnp.result_type(gates, before)
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """A tree of arrays in a dtype; as they are when it is None."""
+    return tree if dtype is None else jax.tree.map(lambda a: a.astype(dtype), tree)
+
+
+def one_step(
+    cell: Cell, params: Params, carry: Any, inputs: Array, dtype: Any
+) -> tuple[Any, Array]:
+    """Flax's `cell(carry, inputs)`: `(carry, outputs)`."""
+    state = to_state(cell, carry)
+    gates = gate_dtype(dtype, params, inputs, *state)
+    after, outputs = step(cell, cast(params, gates), state, inputs)
+    dtype = carry_dtype(cell, gates, state[-1])
+    return to_carry(cast(after, dtype)), outputs.astype(dtype)
 
 
 def to_state(cell: Cell, carry: Any) -> AnyState:
     """Read the state from a carry: Flax's is the array `h`, or `(c, h)` for an LSTM."""
     if isinstance(carry, cell.state):
         return carry
-    if cell.state is LSTMState:
+    if cell.state is LSTMState and type(carry) in (tuple, list) and len(carry) == 2:
         c, h = carry
         return LSTMState(h=h, c=c)
+    if len(cell.state._fields) > 1 or isinstance(carry, (tuple, list, dict)):
+        wanted = {LSTMState: "(c, h)"}.get(cell.state, "the array h")
+        if cell.state is not LSTMState and len(cell.state._fields) > 1:
+            wanted = f"a {cell.state.__name__}"
+        raise TypeError(f"carry is a {type(carry).__name__}; that of a {cell.name} is {wanted}")
     return cell.state(carry)
 
 
@@ -30,20 +167,14 @@ def to_carry(state: AnyState) -> Any:
     return state[0] if len(state) == 1 else state
 
 
-def zero_carry(cell: Cell, batch: tuple[int, ...], units: int, dtype: Any) -> Any:
-    """Zeros [*batch, H], at least float32."""
-    zeros = jnp.zeros((*batch, units), accumulation_dtype(dtype))
-    return to_carry(cell.state(*[zeros for _ in cell.state._fields]))
+def drawn_carry(cell: Cell, initializer: Any, keys: Any, shape: Any, dtype: Any) -> Any:
+    """A carry whose fields are drawn one by one, in Flax's order, from a function that gives keys.
 
-
-def drawn_carry(
-    cell: Cell, carry_init: Any, key: Array, batch: tuple[int, ...], units: int, dtype: Any
-) -> Any:
-    """Draw a carry from a Flax initialiser, each field with a key of its own."""
-    names = cell.state._fields
-    keys = jax.random.split(key, len(names))
-    shape, dtype = (*batch, units), accumulation_dtype(dtype)
-    return to_carry(cell.state(*[carry_init(k, shape, dtype) for k in keys]))
+    Every field is an array of its own, so that a program may donate them all.
+    """
+    count = len(cell.state._fields)
+    fields = [initializer(keys(), shape, dtype) for _ in range(count)]
+    return to_carry(cell.state(*(fields[::-1] if cell.state is LSTMState else fields)))
 
 
 def initializer(
@@ -59,61 +190,36 @@ def initializer(
         if custom is None:
             return getattr(init(key, cell, features, units, dtype=dtype), name)
         rows = {"wx": (features,), "wh": (units,)}.get(name, ())
-        blocks = [custom(k, (*rows, units), dtype) for k in jax.random.split(key, cell.gates)]
+        return by_gate(custom, cell.gates)(key, (*rows, cell.gates * units), dtype)
+
+    return draw
+
+
+def by_gate(custom: Callable[..., Any], gates: int) -> Callable[..., Any]:
+    """An initialiser that draws each gate's block of columns by itself."""
+
+    def draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Any:
+        block = (*shape[:-1], shape[-1] // gates)
+        blocks = [custom(k, block, dtype) for k in jax.random.split(key, gates)]
         # A tree, as a block may come in a box with the names of its axes.
         return jax.tree.map(lambda *b: jnp.concatenate(b, axis=-1), *blocks)
 
     return draw
 
 
-def cast(params: Params, dtype: Any) -> Params:
-    """Weights in the dtype of the computation; as they are when it is None."""
-    return params if dtype is None else jax.tree.map(lambda a: a.astype(dtype), params)
+def both_ways(
+    forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any, *,
+    seq_lengths: Any, resets: Any, time_major: bool, each: tuple[dict[str, Any], dict[str, Any]],
+) -> tuple[Any, tuple[Any, Any]]:  # fmt: skip
+    """Run both directions; `each` holds the arguments that are of one of them.
 
-
-def run(
-    cell: Cell,
-    params: Params,
-    inputs: Array,
-    initial_carry: Any,
-    seq_lengths: Any,
-    *,
-    time_major: bool,
-    return_carry: bool,
-    reverse: bool,
-    keep_order: bool,
-    unroll: int,
-    engine: Engine | Callable[..., Any] | None,
-) -> Any:
-    """Flax's `RNN.__call__`: outputs, or `(carry, outputs)`.
-
-    In reverse and without `keep_order` outputs come as they were computed, last step first, with
-    the padding still after them.
+    A reset begins a sequence: the backward direction is reset at the last step of the one before.
     """
-    engine = choose(cell, params.wx.dtype) if engine is None else as_engine(engine)
-    if unroll != 1 and "unroll" in dict(engine.options):
-        engine = engine.with_options(unroll=unroll)
-    state, hs = unroll_cell(
-        cell,
-        params,
-        inputs,
-        None if initial_carry is None else to_state(cell, initial_carry),
-        lengths=seq_lengths,
-        reverse=reverse,
-        time_major=time_major,
-        engine=engine,
-    )
-    if reverse and not keep_order:
-        hs = _flipped(hs, seq_lengths, 0 if time_major else hs.ndim - 2)
-    return (to_carry(state), hs) if return_carry else hs
-
-
-def _flipped(hs: Array, lengths: Any, time_axis: int) -> Array:
-    """Turn the valid steps round; the padding stays where it is."""
-    if lengths is None:
-        return jnp.flip(hs, time_axis)
-    others = [axis for axis in range(hs.ndim - 1) if axis != time_axis]
-    times = jnp.expand_dims(jnp.arange(hs.shape[time_axis]), others)
-    ends = jnp.expand_dims(jnp.asarray(lengths), time_axis)
-    sources = jnp.where(times < ends, ends - 1 - times, times)
-    return jnp.take_along_axis(hs, sources[..., None], time_axis)
+    resets = as_booleans(resets)
+    call = {"seq_lengths": seq_lengths, "return_carry": True, "time_major": time_major}
+    ahead, forward_outputs = forward(inputs, resets=resets, reverse=False, **call, **each[0])
+    back, backward_outputs = backward(
+        inputs, resets=_mirrored(resets, seq_lengths, time_major), reverse=True, keep_order=True,
+        **call, **each[1],
+    )  # fmt: skip
+    return (ahead, back), (forward_outputs, backward_outputs)

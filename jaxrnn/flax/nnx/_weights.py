@@ -1,0 +1,52 @@
+"""Reads and writes the parameters of Flax's NNX cells, which lie gate by gate or side by side."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array
+
+from jaxrnn._cells import Cell, Params
+from jaxrnn.convert.flax import FUSED, NNX, Names, from_nnx
+
+
+def layer_names(kind: Cell, cell: nnx.Module) -> Names:
+    """For each block of gates the attributes of its input and its recurrent layer."""
+    return FUSED if isinstance(cell, nnx.OptimizedLSTMCell) else NNX[kind.name]
+
+
+def fused(kind: Cell, cell: Any) -> Params:
+    """The weights of a cell of Flax's or of ours, as the engines want them."""
+    layers = [getattr(cell, name) for pair in layer_names(kind, cell) for name in pair]
+    names = [name for pair in layer_names(kind, cell) for name in pair]
+    params = from_nnx(kind, {n: _arrays(layer) for n, layer in zip(names, layers, strict=True)})
+    bias = getattr(cell, "candidate_bias", None)
+    if bias is None or params.bh is None:
+        return params
+    rest = jnp.zeros_like(params.bh[: -bias.shape[0]])
+    return params._replace(bh=jnp.concatenate([rest, bias[...]]))
+
+
+def _arrays(layer: nnx.Linear) -> dict[str, Array]:
+    kernel = {"kernel": layer.kernel[...]}
+    return kernel if layer.bias is None else {**kernel, "bias": layer.bias[...]}
+
+
+def assign(variable: Any, name: str, new: Any) -> None:
+    """Give a variable new values of the same shape."""
+    if variable.shape != new.shape:
+        raise ValueError(f"{name} has shape {new.shape}; this cell's {variable.shape}")
+    variable[...] = jnp.asarray(new, variable.dtype)
+
+
+def is_plain(layer: Any, cell: Any) -> bool:
+    """Whether a layer computes `x @ kernel (+ bias)` and nothing else, in the cell's dtype."""
+    return (
+        type(layer) is nnx.Linear
+        and layer.dot_general is jax.lax.dot_general
+        and layer.promote_dtype is nnx.nn.dtypes.promote_dtype
+        and layer.precision is None
+        and layer.preferred_element_type is None
+        and layer.dtype == cell.dtype
+    )
