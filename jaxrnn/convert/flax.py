@@ -98,7 +98,7 @@ def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dic
 
 
 def nnx_tree(cell: Cell, params: Params, optimized: bool) -> tuple[dict[str, dict[str, Any]], Any]:
-    """The layers of an NNX cell, and a GRU's recurrent candidate bias, for which they have no place.
+    """The layers of an NNX cell, and a GRU's recurrent candidate bias, which they cannot hold.
 
     Arrays stay what they are, NumPy's or JAX's.
     """

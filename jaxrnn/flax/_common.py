@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxrnn._cells import AnyState, Cell, LSTMState, Params, SimpleRNN, init, step
+from jaxrnn._cells import (
+    AnyState,
+    Cell,
+    LSTMState,
+    Params,
+    SimpleRNN,
+    accumulation_dtype,
+    init,
+    step,
+)
 from jaxrnn._stack import _mirrored
 from jaxrnn._unroll import unroll as unroll_cell
 from jaxrnn.engines import Engine, choose
@@ -197,6 +206,8 @@ def initializer(
 
 def by_gate(custom: Callable[..., Any], gates: int) -> Callable[..., Any]:
     """An initialiser that draws each gate's block of columns by itself."""
+    if gates == 1:
+        return custom
 
     def draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Any:
         block = (*shape[:-1], shape[-1] // gates)
@@ -205,6 +216,12 @@ def by_gate(custom: Callable[..., Any], gates: int) -> Callable[..., Any]:
         return jax.tree.map(lambda *b: jnp.concatenate(b, axis=-1), *blocks)
 
     return draw
+
+
+def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Flax's `orthogonal()`, in 16 bits too, for which no QR decomposition is known."""
+    draw = jax.nn.initializers.orthogonal()
+    return draw(key, shape, accumulation_dtype(dtype)).astype(dtype)
 
 
 def both_ways(

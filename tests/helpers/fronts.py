@@ -72,8 +72,8 @@ def bound(module, variables):
     return functools.partial(module.apply, variables)
 
 
-def as_variables(params):
-    return {name: a for name, a in params._asdict().items() if a is not None}
+def as_variables(cell, params):
+    return convert.to_linen(cell, params)["params"]
 
 
 def linen_modules(cell, dtype=None, engine=None, **options):
@@ -85,11 +85,8 @@ def linen_modules(cell, dtype=None, engine=None, **options):
 def linen_front(cell, dtype=None, **options):
     params = weights_for(cell)
     ours, theirs = linen_modules(cell, dtype, **options)
-    return Front(
-        bound(ours, {"params": {"cell": as_variables(params)}}),
-        bound(theirs, {"params": {"cell": convert.to_linen(cell, params)["params"]}}),
-        params,
-    )
+    variables = {"params": {"cell": as_variables(cell, params)}}
+    return Front(bound(ours, variables), bound(theirs, variables), params)
 
 
 def linen_bidirectional(cell, merge_fn=None, **options):
@@ -99,11 +96,8 @@ def linen_bidirectional(cell, merge_fn=None, **options):
     calls = []
     for which, library in enumerate((our_linen, nn)):
         module = library.Bidirectional(modules[0][which], modules[1][which], **options)
-        trees = [
-            as_variables(p) if which == 0 else convert.to_linen(cell, p)["params"] for p in both
-        ]
         names = ("forward_rnn", "backward_rnn")
-        variables = {n: {"cell": tree} for n, tree in zip(names, trees, strict=True)}
+        variables = {n: {"cell": as_variables(cell, p)} for n, p in zip(names, both, strict=True)}
         calls.append(bound(module, {"params": variables}))
     return Front(*calls, both)
 

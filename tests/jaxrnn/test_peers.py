@@ -206,7 +206,7 @@ def test_pytorchs_gru_weights_load(front, side):
         nnx.update(cell, convert.to_nnx(jaxrnn.GRU, params))
         rnn = nnx.RNN(cell)
     else:
-        cell = our_nnx.GRUCell(*sizes, rngs=nnx.Rngs(0))
+        cell = our_nnx.GRUCell(*sizes, candidate_bias=True, rngs=nnx.Rngs(0))
         cell.set_params(params)
         rnn = our_nnx.RNN(cell)
     hs = rnn(jnp.asarray(torch_answers.inputs("float32")))
@@ -226,7 +226,7 @@ def test_no_weights_make_nnxs_gru_what_pytorchs_is():
     assert_close(jaxrnn.unroll(jaxrnn.GRU, params, one)[1][0, 0], np.full(4, np.tanh(0.5) / 2))
     assert_close(jaxrnn.unroll(jaxrnn.GRU, closed, one)[1][0, 0], np.zeros(4))
     leaves = jax.tree.leaves(nnx.state(nnx.GRUCell(5, 4, rngs=nnx.Rngs(0)), nnx.Param))
-    assert sum(leaf.size for leaf in leaves) == 3 * 4 * (5 + 4 + 1)  # ours: 3 * 4 * (5 + 4 + 2)
+    assert sum(leaf.size for leaf in leaves) == 3 * 4 * (5 + 4 + 1)  # ours: 4 more
 
 
 def keras_kernel(kind):

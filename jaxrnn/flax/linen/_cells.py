@@ -28,11 +28,15 @@ class _Ours:
 class SimpleCell(_Ours, nn.SimpleCell):
     """Flax's: h' = tanh(i(x) + h(h)); the carry is h [..., H]."""
 
+    recurrent_kernel_init: Any = _common.orthogonal
+
     kind = SimpleRNN
 
 
 class LSTMCell(_Ours, nn.LSTMCell):
     """Flax's LSTM: layers `ii`, `if`, `ig`, `io` and `hi`, ... `ho`; the carry is (c, h)."""
+
+    recurrent_kernel_init: Any = _common.orthogonal
 
     kind = LSTM
 
@@ -40,11 +44,15 @@ class LSTMCell(_Ours, nn.LSTMCell):
 class OptimizedLSTMCell(_Ours, nn.OptimizedLSTMCell):
     """Flax's LSTM with one product for all gates; its parameters are those of `LSTMCell`."""
 
+    recurrent_kernel_init: Any = _common.orthogonal
+
     kind = LSTM
 
 
 class GRUCell(_Ours, nn.GRUCell):
     """Flax's GRU: layers `ir`, `iz`, `in` and `hr`, `hz`, `hn`; the carry is h [..., H]."""
+
+    recurrent_kernel_init: Any = _common.orthogonal
 
     kind = GRU
 

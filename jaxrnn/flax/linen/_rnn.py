@@ -102,6 +102,9 @@ class RNN(nn.RNN):
 class Bidirectional(nn.Bidirectional):
     """Flax's, with resets: two `RNN`s, one of them from the last step to the first."""
 
+    forward_rnn: Any
+    backward_rnn: Any
+
     def __call__(self, inputs: Array, *, resets: Any = None, **options: Any) -> Any:
         """Merged outputs, or `((forward carry, backward carry), outputs)` with `return_carry`.
 

@@ -11,16 +11,23 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN, check_params
+from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN
 from jaxrnn.convert.flax import nnx_tree
 from jaxrnn.flax import _common
-from jaxrnn.flax.nnx._weights import assign, fused
+from jaxrnn.flax.nnx._weights import assign, check_alike, fused
 
 
-class _Ours:
+class Ours:
     """What our cells add to Flax's."""
 
     kind: ClassVar[Cell]
+    side_by_side: ClassVar[int] = 1  # gates in one matrix
+
+    def __init__(self, in_features: int, hidden_features: int, **options: Any):
+        """Take Flax's arguments; `recurrent_kernel_init` draws each gate's block by itself."""
+        draw = options.pop("recurrent_kernel_init", _common.orthogonal)
+        options["recurrent_kernel_init"] = _common.by_gate(draw, self.side_by_side)
+        super().__init__(in_features, hidden_features, **options)  # type: ignore[call-arg]
 
     @property
     def params(self) -> Params:
@@ -34,7 +41,7 @@ class _Ours:
             ValueError: shapes that are not this cell's; a GRU's recurrent candidate bias, which
                 only a cell with `candidate_bias` has.
         """
-        check_params(self.kind, params)
+        check_alike(self.kind, params, self.params)
         tree, bias = nnx_tree(self.kind, params, isinstance(self, nnx.OptimizedLSTMCell))
         arrays = {(name, k): a for name, layer in tree.items() for k, a in layer.items()}
         if getattr(self, "candidate_bias", None) is not None:
@@ -46,7 +53,7 @@ class _Ours:
             )
         for (name, kind), new in arrays.items():
             layer = getattr(self, name)
-            assign(layer if name == "candidate_bias" else getattr(layer, kind), name, new)
+            assign(layer if name == "candidate_bias" else getattr(layer, kind), new)
 
     def weights(self) -> Params:
         """The weights in the dtype of the computation."""
@@ -71,38 +78,36 @@ class _Ours:
         return super().initialize_carry(input_shape, rngs, carry_init)  # type: ignore[misc]
 
 
-class SimpleCell(_Ours, nnx.SimpleCell):
+class SimpleCell(Ours, nnx.SimpleCell):
     """Flax's: h' = tanh(dense_i(x) + dense_h(h)); the carry is h [..., H]."""
 
     kind = SimpleRNN
 
 
-class LSTMCell(_Ours, nnx.LSTMCell):
+class LSTMCell(Ours, nnx.LSTMCell):
     """Flax's LSTM: `ii`, `if_`, `ig`, `io` and `hi`, ... `ho`; the carry is (c, h) [..., H]."""
 
     kind = LSTM
 
 
-class OptimizedLSTMCell(_Ours, nnx.OptimizedLSTMCell):
+class OptimizedLSTMCell(Ours, nnx.OptimizedLSTMCell):
     """Flax's LSTM with the gates side by side in `dense_i` and `dense_h`.
 
     `recurrent_kernel_init` draws each gate's block by itself, so that all are orthogonal.
     """
 
     kind = LSTM
-
-    def __init__(self, in_features: int, hidden_features: int, **options: Any):
-        """Take Flax's arguments."""
-        super().__init__(in_features, hidden_features, **_by_gate(4, options))
+    side_by_side = 4
 
 
-class GRUCell(_Ours, nnx.GRUCell):
+class GRUCell(Ours, nnx.GRUCell):
     """Flax's GRU with the gates r, z, n side by side in `dense_i` and `dense_h`; the carry is h.
 
     `recurrent_kernel_init` draws each gate's block by itself, so that all are orthogonal.
     """
 
     kind = GRU
+    side_by_side = 3
 
     def __init__(
         self,
@@ -121,7 +126,7 @@ class GRUCell(_Ours, nnx.GRUCell):
                 cuDNN, PyTorch, Keras and Linen's GRU. Flax's NNX has none.
             options: Flax's.
         """
-        super().__init__(in_features, hidden_features, **_by_gate(3, options))
+        super().__init__(in_features, hidden_features, **options)
         self.candidate_bias = nnx.data(None)
         if candidate_bias:
             draw = options.get("bias_init", nnx.initializers.zeros)
@@ -150,9 +155,3 @@ def _checked_carry(cell: Cell, carry: Any, units: int) -> Any:
                 f"{name} of the carry has shape {array.shape}; this cell's is [..., {units}]"
             )
     return _common.to_carry(state)
-
-
-def _by_gate(gates: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Flax's default, and what is given, draw the matrix of all gates as one."""
-    draw = options.get("recurrent_kernel_init", nnx.initializers.orthogonal())
-    return options | {"recurrent_kernel_init": _common.by_gate(draw, gates)}

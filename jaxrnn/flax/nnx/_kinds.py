@@ -24,7 +24,7 @@ _GATES = {"gate_fn": (nnx.sigmoid, jax.nn.sigmoid), "activation_fn": (nnx.tanh, 
 
 def kind_of(cell: Any) -> Cell | None:
     """Which of the library's cells it is; None where its step, or a part of it, is another."""
-    step = type(cell).__call__
+    step = _as_written(type(cell).__call__)
     if isinstance(cell, RecurrentCell):
         return cell.kind if step is RecurrentCell.__call__ else None
     kind = next((kind for theirs, kind in KINDS.items() if isinstance(cell, theirs)), None)
@@ -38,7 +38,7 @@ def kind_of(cell: Any) -> Cell | None:
 
 def begins_at_zero(cell: Any) -> bool:
     """Whether the first carry is zeros without asking: nothing is overridden, nothing drawn."""
-    start = type(cell).initialize_carry
+    start = _as_written(type(cell).initialize_carry)
     if isinstance(cell, RecurrentCell):
         return start is RecurrentCell.initialize_carry
     return start in _STARTS and getattr(cell, "carry_init", None) is None
@@ -46,8 +46,14 @@ def begins_at_zero(cell: Any) -> bool:
 
 def weights(cell: Any) -> Params:
     """The weights of a cell of some kind."""
-    if isinstance(cell, RecurrentCell):
+    if isinstance(cell, (RecurrentCell, _cells.Ours)):
         return cell.weights()
     kind = kind_of(cell)
     assert kind is not None
     return fused(kind, cell)
+
+
+def _as_written(method: Any) -> Any:
+    """A class's method, also while `nnx.tabulate` has put a recorder of its own around it."""
+    file = getattr(getattr(method, "__code__", None), "co_filename", None)
+    return method.__wrapped__ if file == nnx.tabulate.__code__.co_filename else method

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from jaxrnn._cells import Cell, Params, check_params
+from jaxrnn._cells import Cell, Params
 from jaxrnn.flax import _common
-from jaxrnn.flax.nnx._weights import assign
+from jaxrnn.flax.nnx._weights import assign, check_alike
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -78,10 +78,10 @@ class RecurrentCell(nnx.RNNCellBase):
         Raises:
             ValueError: shapes that are not this cell's.
         """
-        check_params(self.kind, params)
+        check_alike(self.kind, params, self.params)
         for name, new in zip(params._fields, params, strict=True):
             if new is not None:
-                assign(getattr(self, name), name, new)
+                assign(getattr(self, name), new)
 
     def weights(self) -> Params:
         """The weights in the dtype of the computation."""

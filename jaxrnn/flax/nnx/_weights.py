@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from jaxrnn._cells import Cell, Params
+from jaxrnn._cells import Cell, Params, check_params
 from jaxrnn.convert.flax import FUSED, NNX, Names, from_nnx
 
 
@@ -33,10 +33,17 @@ def _arrays(layer: nnx.Linear) -> dict[str, Array]:
     return kernel if layer.bias is None else {**kernel, "bias": layer.bias[...]}
 
 
-def assign(variable: Any, name: str, new: Any) -> None:
-    """Give a variable new values of the same shape."""
-    if variable.shape != new.shape:
-        raise ValueError(f"{name} has shape {new.shape}; this cell's {variable.shape}")
+def check_alike(kind: Cell, new: Params, old: Params) -> None:
+    """Raise `ValueError` unless weights are this cell's, and of the shapes of those it has."""
+    check_params(kind, new)
+    for name in new._fields:
+        given, own = getattr(new, name), getattr(old, name)
+        if given is not None and given.shape != own.shape:
+            raise ValueError(f"{name} has shape {given.shape}; this cell's {own.shape}")
+
+
+def assign(variable: Any, new: Any) -> None:
+    """Give a variable new values, in the dtype that it has."""
     variable[...] = jnp.asarray(new, variable.dtype)
 
 

@@ -14,25 +14,19 @@ from tables import assert_close, every_cell, random_params, random_state, random
 import jaxrnn
 from jaxrnn.flax import linen as rnn
 
+GATES = {2: jaxrnn.SimpleRNN, 6: jaxrnn.GRU, 8: jaxrnn.LSTM}  # by the number of layers
+
 
 def make(cell, **options):
     return getattr(rnn, CLASSES[cell.name])(4, **options)
 
 
 def as_params(variables):
-    return jaxrnn.Params(**variables["params"]["cell"])
-
-
-@every_cell
-def test_fresh_weights_are_those_of_the_library(cell):
-    variables = jax.jit(rnn.RNN(make(cell)).init)(jax.random.key(0), random_xs())
-    assert list(variables) == ["params"]
-    params = as_params(variables)
-    expected = jaxrnn.init(jax.random.key(0), cell, 5, 4)
-    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, expected)
-    for block in jnp.split(params.wh, cell.gates, axis=1):
-        assert_close(block @ block.T, jnp.eye(4), 1e-5)  # float32 QR
-    np.testing.assert_array_equal(params.bx, expected.bx)
+    """The weights of the cell in an RNN, or of one with parameters of its own."""
+    tree = variables["params"]["cell"]
+    return (
+        jaxrnn.Params(**tree) if "wx" in tree else jaxrnn.convert.from_linen(GATES[len(tree)], tree)
+    )
 
 
 @every_cell
@@ -45,14 +39,16 @@ def test_initialisers_draw_each_gate_by_itself_and_may_name_axes(cell):
         param_dtype=jnp.float32,
     )
     variables = rnn.RNN(cell_module).init(jax.random.key(0), random_xs())
-    spec = nn.get_partition_spec(variables)["params"]["cell"]["wx"]
-    assert spec == jax.sharding.PartitionSpec(None, "model")
+    specs = nn.get_partition_spec(variables)["params"]["cell"]
+    for inputs, _ in jaxrnn.convert.flax.LINEN[cell.name]:
+        assert specs[inputs]["kernel"] == jax.sharding.PartitionSpec(None, "model")
     params = as_params(nn.unbox(variables))
     for block in jnp.split(params.wh, cell.gates, axis=1):
         assert_close(block @ block.T, jnp.eye(4), 1e-5)
     blocks = [np.asarray(b).tobytes() for b in jnp.split(params.wx, cell.gates, axis=1)]
     assert len(set(blocks)) == cell.gates
     np.testing.assert_array_equal(params.bx, 3.0)
+    np.testing.assert_array_equal(params.bh[8:] if cell.recurrent_bias else 3.0, 3.0)
     rnn.RNN(cell_module).apply(variables, random_xs())  # boxes are opened on the way
 
 
@@ -67,7 +63,7 @@ def test_dtypes(cell):
 @every_cell
 def test_one_step_and_flaxs_own_rnn(cell):
     params, state, xs = random_params(cell), random_state(cell), random_xs()
-    variables = {"params": {n: a for n, a in params._asdict().items() if a is not None}}
+    variables = jaxrnn.convert.to_linen(cell, params)
     given = (state.c, state.h) if cell is jaxrnn.LSTM else state.h
     carry, h = make(cell).apply(variables, given, xs[:, 0])
     after, expected = jaxrnn.step(cell, params, state, xs[:, 0])
@@ -101,8 +97,8 @@ def test_tabulate_shows_them(cell):
         jax.random.key(0), random_xs(), console_kwargs={"width": 200, "force_terminal": False}
     )
     assert CLASSES[cell.name] in table
-    assert f"wx: float32[5,{4 * cell.gates}]" in table
-    count = sum(a.size for a in jax.tree.leaves(random_params(cell)))
+    assert table.count("kernel: float32[5,4]") == cell.gates
+    count = sum(a.size for a in jax.tree.leaves(jaxrnn.convert.to_linen(cell, random_params(cell))))
     assert f"{count}" in table
 
 
@@ -137,18 +133,15 @@ def test_a_cell_of_ones_own():
     assert_close(hs, jaxrnn.unroll(LeakyCell.kind, as_params(variables), random_xs())[1], 0)
 
 
-def test_flaxs_cells_are_refused():
-    with pytest.raises(TypeError, match=r"cell is a flax.linen.*GRUCell; .* change that import"):
-        rnn.RNN(nn.GRUCell(4)).init(jax.random.key(0), random_xs())
-
-
 def test_flax_keeps_the_conventions_that_are_followed_here():
-    """Its modules take these arguments; what is not among ours is named in the documentation."""
+    """Its modules take these arguments, and ours all of them."""
 
     def names(thing):
         return set(inspect.signature(thing).parameters)
 
-    assert names(nn.LSTMCell) - names(rnn.LSTMCell) == {"gate_fn", "activation_fn"}
-    lifted = {"variable_axes", "variable_broadcast", "variable_carry", "split_rngs"}
-    assert names(nn.RNN) - names(rnn.RNN) == lifted, flax.__version__
-    assert names(nn.RNN.__call__) == names(rnn.RNN.__call__)
+    for name in ("SimpleCell", "LSTMCell", "OptimizedLSTMCell", "GRUCell"):
+        assert names(getattr(nn, name)) == names(getattr(rnn, name)), flax.__version__
+    assert names(rnn.RNN) - names(nn.RNN) == {"engine"}
+    assert names(nn.RNN) <= names(rnn.RNN)
+    assert names(rnn.RNN.__call__) - names(nn.RNN.__call__) == {"resets"}
+    assert names(nn.RNN.__call__) <= names(rnn.RNN.__call__)

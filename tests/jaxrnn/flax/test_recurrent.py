@@ -176,11 +176,13 @@ def test_gradients_are_flaxs(front, cell):
 
 @every_front
 @every_cell
-def test_products_in_bfloat16_with_weights_and_carries_in_float32(front, cell):
+def test_products_in_bfloat16_with_weights_in_float32(front, cell):
     """h stays within 1e-2 of float32: the products' factors have 8 bits, over 7 steps."""
     xs, call = random_xs(), {"return_carry": True, "seq_lengths": LENGTHS}
     carry, hs = FRONTS[front](cell, dtype=jnp.bfloat16).ours(xs, **call)
-    assert {str(leaf.dtype) for leaf in jax.tree.leaves((carry, hs))} == {"float32"}
+    # As in Flax, whose SimpleCell keeps nothing of a carry, and gives what its products gave.
+    dtype = "bfloat16" if cell is jaxrnn.SimpleRNN else "float32"
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves((carry, hs))} == {dtype}
     _, hs_32 = FRONTS[front](cell).ours(xs, **call)
     assert not np.array_equal(hs, hs_32), "nothing ran in bfloat16"
     assert np.sqrt(np.mean((hs - hs_32) ** 2)) < 1e-2
