@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxrnn._unroll import _checked_lengths
-from jaxrnn.engines._mesh import varying_alike
+from jaxrnn._checks import checked_lengths, checked_resets
+from jaxrnn._zeros import varying_as
 
 
 def run(
@@ -44,14 +44,10 @@ def run(
     xs = jnp.moveaxis(inputs, time_axis, 0)
     steps, batch = xs.shape[0], xs.shape[1 : 1 + batch_axes]
     if lengths is not None:
-        lengths = _checked_lengths(lengths, batch, steps)
+        lengths = checked_lengths(lengths, batch, steps)
     if resets is not None:
-        resets = jnp.moveaxis(resets, time_axis, 0)
-        if resets.shape != (steps, *batch):
-            raise ValueError(
-                f"resets has {resets.shape[0]} steps of {resets.shape[1:]}; inputs have {steps} "
-                f"of {batch}"
-            )
+        shape = inputs.shape[: batch_axes + 1]
+        resets = jnp.moveaxis(checked_resets("resets", resets, shape, "inputs"), time_axis, 0)
     if lengths is not None or resets is not None:
         _check_batch(carry, batch)
     if reverse:
@@ -60,7 +56,7 @@ def run(
     valid = None
     if lengths is not None:
         valid = jnp.arange(steps, dtype=jnp.int32).reshape(-1, *[1] * lengths.ndim) < lengths
-    carry, xs, valid, resets = varying_alike((carry, xs, valid, resets))
+    carry = varying_as(carry, (xs, valid, resets))
     carry, outputs = scan(_step_to(first), carry, (xs, valid, resets))
     if reverse and keep_order:
         outputs = jax.tree.map(lambda a: turned(a, lengths, 0), outputs)
