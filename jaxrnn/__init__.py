@@ -1,10 +1,11 @@
-"""Gives JAX programs recurrent networks as pure functions: SimpleRNN, LSTM and GRU."""
+"""Gives JAX programs recurrent networks as pure functions: SimpleRNN, LSTM, GRU and ReLURNN."""
 
 from jaxrnn import convert, diagnose, engines, parallel
 from jaxrnn._cells import (
     CELLS,
     GRU,
     LSTM,
+    ReLURNN,
     ResetBeforeGRU,
     SimpleRNN,
     init,
@@ -22,6 +23,7 @@ __all__ = [
     "Cell",
     "LSTMState",
     "Params",
+    "ReLURNN",
     "ResetBeforeGRU",
     "SimpleRNN",
     "State",

@@ -30,104 +30,44 @@ from jaxrnn._checks import (
     checked_state,
 )
 from jaxrnn._types import AnyState, Cell, LSTMState, Params, State, accumulation_dtype
+from jaxrnn._updates import (
+    gru,
+    gru_gates,
+    lstm,
+    lstm_gates,
+    product,
+    relu_rnn,
+    relu_rnn_gates,
+    reset_before_gates,
+    reset_before_gru,
+    reset_before_products,
+    simple_rnn,
+    simple_rnn_gates,
+)
 from jaxrnn._zeros import zero_state
 
-
-def _simple_rnn_gates(gx: Array, gh: Array) -> dict[str, Array]:
-    """h' = tanh(gx + gh)  (Elman, 1990)."""
-    return {"h": jnp.tanh(gx + gh)}
-
-
-def _simple_rnn(gx: Array, gh: Array, state: State) -> State:
-    return State(**_simple_rnn_gates(gx, gh))
-
-
-def _lstm_gates(gx: Array, gh: Array) -> dict[str, Array]:
-    """i, f, o = sigmoid(gx + gh);  g = tanh(gx + gh)."""
-    z = gx + gh
-    # One sigmoid over the whole block, g's columns included, before it is split: four sigmoids
-    # on slices keep XLA's CPU code from using whole vectors.
-    i, f, _, o = jnp.split(jax.nn.sigmoid(z), 4, axis=-1)
-    g = jnp.tanh(jnp.split(z, 4, axis=-1)[2])
-    return {"i": i, "f": f, "g": g, "o": o}
-
-
-def _lstm(gx: Array, gh: Array, state: LSTMState) -> LSTMState:
-    """c' = f * c + i * g;  h' = o * tanh(c').
-
-    Hochreiter and Schmidhuber (1997); the forget gate is that of Gers et al. (2000).
-    """
-    i, f, g, o = _lstm_gates(gx, gh).values()
-    c = f * state.c + i * g
-    return LSTMState(h=o * jnp.tanh(c), c=c)
-
-
-def _gru_gates(gx: Array, gh: Array) -> dict[str, Array]:
-    """r, z = sigmoid(gx + gh);  n = tanh(gx_n + r * gh_n)."""
-    units = gx.shape[-1] // 3
-    rz = jax.nn.sigmoid(gx[..., : 2 * units] + gh[..., : 2 * units])
-    r, z = jnp.split(rz, 2, axis=-1)
-    n = jnp.tanh(gx[..., 2 * units :] + r * gh[..., 2 * units :])
-    return {"r": r, "z": z, "n": n}
-
-
-def _gru(gx: Array, gh: Array, state: State) -> State:
-    """h' = (1 - z) * n + z * h, with the reset gate after the product, as in cuDNN.
-
-    After Cho et al. (2014).
-    """
-    _, z, n = _gru_gates(gx, gh).values()
-    return State((1 - z) * n + z * state.h)
-
-
-def _reset_gate(gx: Array, gh: Array, units: int) -> Array:
-    return jax.nn.sigmoid(gx[..., :units] + gh[..., :units])
-
-
-def _reset_before_products(gx: Array, h: Array, params: Params) -> Array:
-    """Two products, as the second needs the reset gate that the first one gives."""
-    units = h.shape[-1]
-    rz = product(h, params.wh[:, : 2 * units], None)
-    r = _reset_gate(gx, rz, units)
-    n = product(r * h, params.wh[:, 2 * units : 3 * units], None)
-    return jnp.concatenate([rz, n], axis=-1)
-
-
-def _reset_before_z_n(gx: Array, gh: Array) -> dict[str, Array]:
-    """z = sigmoid(gx + h @ wh);  n = tanh(gx_n + (r * h) @ wh_n)."""
-    _, gx_z, gx_n = jnp.split(gx, 3, axis=-1)
-    _, gh_z, gh_n = jnp.split(gh, 3, axis=-1)
-    return {"z": jax.nn.sigmoid(gx_z + gh_z), "n": jnp.tanh(gx_n + gh_n)}
-
-
-def _reset_before_gates(gx: Array, gh: Array) -> dict[str, Array]:
-    return {"r": _reset_gate(gx, gh, gx.shape[-1] // 3), **_reset_before_z_n(gx, gh)}
-
-
-def _reset_before_gru(gx: Array, gh: Array, state: State) -> State:
-    """h' = (1 - z) * n + z * h, with the reset gate before the product (Cho et al., 2014)."""
-    z, n = _reset_before_z_n(gx, gh).values()
-    return State((1 - z) * n + z * state.h)
-
-
-SimpleRNN = Cell("rnn", gates=1, state=State, update=_simple_rnn, activations=_simple_rnn_gates)
+SimpleRNN = Cell("rnn", gates=1, state=State, update=simple_rnn, activations=simple_rnn_gates)
+ReLURNN = Cell(
+    "relu_rnn", gates=1, state=State, update=relu_rnn, activations=relu_rnn_gates,
+    rectified=("h",),
+)  # fmt: skip
 LSTM = Cell(
-    "lstm", gates=4, state=LSTMState, update=_lstm, gate_bias=(0.0, 1.0, 0.0, 0.0),
-    activations=_lstm_gates, sigmoids=("i", "f", "o"),
+    "lstm", gates=4, state=LSTMState, update=lstm, gate_bias=(0.0, 1.0, 0.0, 0.0),
+    activations=lstm_gates, sigmoids=("i", "f", "o"),
 )  # fmt: skip
 GRU = Cell(
-    "gru", gates=3, state=State, update=_gru, recurrent_bias=True,
-    activations=_gru_gates, sigmoids=("r", "z"),
+    "gru", gates=3, state=State, update=gru, recurrent_bias=True,
+    activations=gru_gates, sigmoids=("r", "z"),
 )  # fmt: skip
 # The GRU as it was first published, which Keras (`reset_after=False`) and Haiku have. `GRU` applies
 # its reset gate after the product, as cuDNN and PyTorch do, because only then is one product
 # enough; the two cannot share weights.
 ResetBeforeGRU = Cell(
-    "gru_reset_before", gates=3, state=State, update=_reset_before_gru,
-    recurrent=_reset_before_products, activations=_reset_before_gates, sigmoids=("r", "z"),
+    "gru_reset_before", gates=3, state=State, update=reset_before_gru,
+    recurrent=reset_before_products, activations=reset_before_gates, sigmoids=("r", "z"),
 )  # fmt: skip
 
-CELLS = {cell.name: cell for cell in (SimpleRNN, LSTM, GRU)}
+CELLS = {cell.name: cell for cell in (SimpleRNN, LSTM, GRU, ReLURNN)}
 
 
 def init(
@@ -276,9 +216,3 @@ def pre_activations(
     if cell.recurrent is None:
         return gx, product(h, params.wh, params.bh)
     return gx, cell.recurrent(gx, h, params)
-
-
-def product(a: ArrayLike, w: Array, bias: Array | None) -> Array:
-    """`a @ w (+ bias)`: factors in `w`'s dtype, the sum and the result in its accumulation type."""
-    out = jnp.matmul(jnp.asarray(a, w.dtype), w, preferred_element_type=accumulation_dtype(w.dtype))
-    return out if bias is None else out + bias.astype(out.dtype)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 
 class State(NamedTuple):
-    """The state of a SimpleRNN or a GRU: `h` [..., H], which is also the output."""
+    """The state of a SimpleRNN, a ReLURNN or a GRU: `h` [..., H], which is also the output."""
 
     h: Float[Array, "*batch H"]
 
@@ -55,8 +55,9 @@ class Cell:
             cell runs on the reference engine only: the others are made for the one product.
         activations: `(gx, gh) -> {name: array}`, the gates as `update` applies them, for
             `jaxrnn.diagnose`.
-        sigmoids: the names of those activations that lie between 0 and 1; the others lie between
-            -1 and 1.
+        sigmoids: the names of those activations that lie between 0 and 1.
+        rectified: the names of those that are 0 where they are off, and have no upper end; all
+            others lie between -1 and 1.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Cell:
     recurrent: Callable[[Array, Array, Params], Array] | None = None
     activations: Callable[[Array, Array], dict[str, Array]] | None = None
     sigmoids: tuple[str, ...] = ()
+    rectified: tuple[str, ...] = ()
 
 
 def accumulation_dtype(dtype: Any) -> Any:

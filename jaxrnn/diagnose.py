@@ -173,6 +173,7 @@ def gates(
         LSTM:       i, f, o = sigmoid(gx + gh),  g = tanh(gx + gh)
         GRU:        r, z = sigmoid(gx + gh),     n = tanh(gx + r * gh)
         SimpleRNN:  h = tanh(gx + gh)
+        ReLURNN:    h = relu(gx + gh)
 
     with gx = xs[t] @ wx + bx and gh = h_(t-1) @ wh (+ bh), as the cell computes them.
 
@@ -224,6 +225,7 @@ def saturation(
 
         sigmoid: low  where  s < margin,         high  where  s > 1 - margin
         tanh:    low  where  t < -(1 - margin),  high  where  t > 1 - margin
+        relu:    low  where  r = 0,              high  nowhere: it has no upper end
 
     over all units and valid steps (Karpathy et al., 2015, with margin 0.1).
 
@@ -237,13 +239,15 @@ def saturation(
     (1.0, 0.0)
     """
     activations = gates(cell, params, xs, state, lengths=lengths, reverse=reverse)
-    return {
-        name: Saturation(
-            low=_share(gate, gate < (margin if name in cell.sigmoids else margin - 1)),
-            high=_share(gate, gate > 1 - margin),
-        )
-        for name, gate in activations.items()
-    }
+    shares = {}
+    for name, gate in activations.items():
+        if name in cell.rectified:
+            low, high = gate <= 0, jnp.zeros_like(gate, bool)
+        else:
+            low = gate < (margin if name in cell.sigmoids else margin - 1)
+            high = gate > 1 - margin
+        shares[name] = Saturation(low=_share(gate, low), high=_share(gate, high))
+    return shares
 
 
 def _share(gate: Array, where: Array) -> Array:

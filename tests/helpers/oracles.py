@@ -24,6 +24,13 @@ def rnn_step(params, state, x):
     return (np.tanh(x @ wx + h @ wh + bx),)
 
 
+def relu_rnn_step(params, state, x):
+    """Le et al. (2015): the state is a tuple (h,)."""
+    (h,) = state
+    wx, wh, bx, _ = _gate(params, 0, len(h))
+    return (np.maximum(x @ wx + h @ wh + bx, 0),)
+
+
 def lstm_step(params, state, x):
     """Hochreiter and Schmidhuber (1997) with Gers's forget gate: the state is (h, c)."""
     h, c = state
@@ -48,7 +55,7 @@ def gru_step(params, state, x):
     return (update * h + (1 - update) * candidate,)
 
 
-STEPS = {"rnn": rnn_step, "lstm": lstm_step, "gru": gru_step}
+STEPS = {"rnn": rnn_step, "lstm": lstm_step, "gru": gru_step, "relu_rnn": relu_rnn_step}
 
 
 def run_alone(name, params, xs, state=None, resets=None, reverse=False):

@@ -1,25 +1,39 @@
 """Weights, states and the single step."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
 from oracles import STEPS
-from tables import assert_close, every_cell, in_float64, random_params, random_state
+from tables import (
+    all_cells,
+    assert_close,
+    in_float64,
+    random_params,
+    random_state,
+    random_xs,
+)
 
 import jaxrnn
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
-KERAS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+KERAS = {
+    "rnn": keras.layers.SimpleRNN,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "relu_rnn": functools.partial(keras.layers.SimpleRNN, activation="relu"),
+}
 
 
 def count(params):
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-@every_cell
+@all_cells
 @pytest.mark.parametrize(("inputs", "units"), [(32, 32), (100, 64), (1, 1), (3, 7)])
 def test_as_many_parameters_as_keras(cell, inputs, units):
     zeros = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}  # quick to draw
@@ -34,7 +48,7 @@ def test_the_tutorials_parameter_counts():
     assert count(jaxrnn.init(jax.random.key(0), jaxrnn.SimpleRNN, 100, 64)) == 10_560
 
 
-@every_cell
+@all_cells
 def test_one_step_equals_the_papers(cell):
     params, state = random_params(cell), random_state(cell)
     x = jnp.asarray(np.random.default_rng(3).normal(size=(6, 5)), "float32")
@@ -47,7 +61,7 @@ def test_one_step_equals_the_papers(cell):
     np.testing.assert_array_equal(h, after.h)
 
 
-@every_cell
+@all_cells
 @pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
 def test_a_reset_before_a_step_is_a_step_from_zero(cell, dtype):
     """As `resets` in `unroll`; the other rows go on, and no gradient passes the reset."""
@@ -69,14 +83,14 @@ def test_a_reset_before_a_step_is_a_step_from_zero(cell, dtype):
         assert (field[~reset] != 0).all()
 
 
-@every_cell
+@all_cells
 def test_recurrent_weights_are_orthogonal_for_each_gate(cell):
     params = jaxrnn.init(jax.random.key(0), cell, 5, 16)
     for gate in jnp.split(params.wh, cell.gates, axis=1):
         assert_close(gate @ gate.T, jnp.eye(16), 1e-5)  # float32 QR of 16 columns
 
 
-@every_cell
+@all_cells
 def test_input_weights_are_glorot_uniform_for_each_gate(cell):
     params = jaxrnn.init(jax.random.key(0), cell, 200, 300)
     limit = np.sqrt(6 / (200 + 300))
@@ -86,7 +100,7 @@ def test_input_weights_are_glorot_uniform_for_each_gate(cell):
         np.testing.assert_allclose(gate.std(), limit / np.sqrt(3), rtol=0.01)
 
 
-@every_cell
+@all_cells
 def test_biases_start_at_zero_but_the_forget_gates(cell):
     params = jaxrnn.init(jax.random.key(0), cell, 5, 4)
     expected = np.zeros(cell.gates * 4)
@@ -96,7 +110,7 @@ def test_biases_start_at_zero_but_the_forget_gates(cell):
     assert (params.bh is not None) == (cell is jaxrnn.GRU)
 
 
-@every_cell
+@all_cells
 def test_different_keys_and_gates_draw_different_weights(cell):
     one, two = (jaxrnn.init(jax.random.key(seed), cell, 5, 5) for seed in (0, 1))
     blocks = [np.asarray(b) for p in (one, two) for b in jnp.split(p.wx, cell.gates, axis=1)]
@@ -104,7 +118,7 @@ def test_different_keys_and_gates_draw_different_weights(cell):
     assert len({block.tobytes() for block in blocks}) == len(blocks)
 
 
-@every_cell
+@all_cells
 @pytest.mark.parametrize(("weights", "gates"), [("bfloat16", "float32"), ("float32", "float32")])
 def test_states_are_at_least_float32(cell, weights, gates):
     params = jaxrnn.init(jax.random.key(0), cell, 5, 4, dtype=weights)
@@ -114,11 +128,48 @@ def test_states_are_at_least_float32(cell, weights, gates):
     assert {str(leaf.dtype) for leaf in jax.tree.leaves((state, after, h))} == {gates}
 
 
-@every_cell
+@all_cells
 @pytest.mark.parametrize("sizes", [(0, 4), (5, 0), (5, -1)])
 def test_a_size_below_one_is_refused(cell, sizes):
     with pytest.raises(ValueError, match=r"size is (0|-1); it must be at least 1"):
         jaxrnn.init(jax.random.key(0), cell, *sizes)
+
+
+def test_the_slope_of_relu_is_nought_at_nought():
+    """As that of `jax.nn.relu`: a unit that is just off gives no gradient, in every engine."""
+    cell = jaxrnn.ReLURNN
+    params = jaxrnn.Params(jnp.eye(3), jnp.zeros((3, 3)), jnp.zeros(3))
+    xs = jnp.array([[[-1.0, 0.0, 1.0]]])
+    for engine in (None, jaxrnn.engines.scan, jaxrnn.engines.fused):
+
+        def total(xs, engine=engine):
+            return jnp.sum(jaxrnn.unroll(cell, params, xs, engine=engine)[1])
+
+        value, slope = jax.value_and_grad(total)(xs)
+        assert value == 1
+        np.testing.assert_array_equal(slope, [[[0, 0, 1]]])
+        np.testing.assert_array_equal(jax.jacfwd(total)(xs), [[[0, 0, 1]]])
+
+
+def test_relu_equals_keras_in_values_and_gradients():
+    cell, xs = jaxrnn.ReLURNN, random_xs()
+    layer = KERAS[cell.name](4, return_sequences=True)
+    layer.build((None, None, 5))
+    params = random_params(cell)
+    layer.set_weights([params.wx, params.wh, params.bx])
+    variables = [variable.value for variable in layer.trainable_variables]
+    others = [variable.value for variable in layer.non_trainable_variables]
+
+    def theirs(variables, xs):
+        return jnp.sum(jnp.sin(layer.stateless_call(variables, others, xs)[0]))
+
+    def ours(params, xs):
+        return jnp.sum(jnp.sin(jaxrnn.unroll(cell, params, xs)[1]))
+
+    expected, (by_variables, by_xs) = jax.value_and_grad(theirs, argnums=(0, 1))(variables, xs)
+    value, (by_params, by_inputs) = jax.value_and_grad(ours, argnums=(0, 1))(params, xs)
+    # Sums over 42 steps of numbers up to 10.
+    assert_close((value, list(by_params[:3]), by_inputs), (expected, by_variables, by_xs), 1e-5)
 
 
 def test_a_new_cell_is_one_row():

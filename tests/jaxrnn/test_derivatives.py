@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from tables import assert_close, random_params, random_state, random_xs
+from tables import COMMON, assert_close, random_params, random_state, random_xs
 
 import jaxrnn
 from jaxrnn.engines import fused, native, scan
@@ -95,7 +95,7 @@ WAYS = {
     ),
     "checkpoint": lambda f, b, s: jax.grad(jax.checkpoint(total(f)))(b, s),
 }  # fmt: skip
-KINDS = list(itertools.product(jaxrnn.CELLS, (native, fused)))
+KINDS = list(itertools.product(COMMON, (native, fused)))
 # Each way with one cell and one engine, in turn; by hand with all.
 ROWS = [
     pytest.param(
@@ -148,7 +148,7 @@ def elsewhere(monkeypatch):
 
 
 @pytest.mark.pairs
-@pytest.mark.parametrize("cell", jaxrnn.CELLS)
+@pytest.mark.parametrize("cell", COMMON)
 @pytest.mark.parametrize("time_major", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("ragged", [False, True])
@@ -176,7 +176,7 @@ def test_what_other_platforms_run_is_the_scans(elsewhere, cell, time_major, reve
 
 @pytest.mark.pairs
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
-@pytest.mark.parametrize("cell", jaxrnn.CELLS)
+@pytest.mark.parametrize("cell", COMMON)
 @pytest.mark.parametrize(
     "derivative",
     [lambda f: f, lambda f: jax.grad(total(f)), lambda f: jax.hessian(total(f))],

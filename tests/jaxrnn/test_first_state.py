@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tables import (
+    all_cells,
     assert_close,
-    every_cell,
     every_row_once,
     random_params,
     random_state,
@@ -39,7 +39,7 @@ def gradient(cell, run):
     return jax.value_and_grad(loss, argnums=(0, 1))
 
 
-@every_cell
+@all_cells
 def test_a_scan_of_steps_inside_shard_map(cell):
     """Checked, as is the default; values and gradients."""
     params, xs = random_params(cell), random_xs(batch=(8,))
@@ -52,7 +52,7 @@ def test_a_scan_of_steps_inside_shard_map(cell):
     assert_close(actual, gradient(cell, jaxrnn.unroll)(params, xs), 1e-5)
 
 
-@every_cell
+@all_cells
 def test_a_scan_of_steps_where_the_weights_vary_too(cell):
     """An ensemble over one axis of the mesh, the batch over the other."""
     mesh = jax.make_mesh((2, 4), ("member", "data"), axis_types=(AxisType.Auto,) * 2)
@@ -74,7 +74,7 @@ def test_a_scan_of_steps_where_the_weights_vary_too(cell):
         assert_close(jax.tree.map(lambda leaf, n=n: leaf[n], actual), expected)
 
 
-@every_cell
+@all_cells
 @pytest.mark.parametrize("axis_type", [AxisType.Explicit, AxisType.Auto])
 def test_a_scan_of_steps_on_a_mesh(cell, axis_type):
     params, xs = random_params(cell), random_xs(batch=(8,))
@@ -156,7 +156,7 @@ def test_its_shape_is_the_batch_of_like():
 # --- dtypes ----------------------------------------------------------------------------------
 
 
-@every_cell
+@all_cells
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
 def test_a_state_of_another_dtype_is_cast_as_in_unroll(cell, dtype):
     """To float32, the dtype of gates: also the memory c, which no product casts."""

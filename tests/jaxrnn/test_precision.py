@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import assert_close, every_cell, every_row_once, random_params, random_state, random_xs
+from tables import all_cells, assert_close, every_row_once, random_params, random_state, random_xs
 
 import jaxrnn
 
@@ -50,7 +50,7 @@ def test_dtypes_of_inputs_weights_and_states(cell, engine, weights, inputs):
         assert dtypes(gradient) == {weights}
 
 
-@every_cell
+@all_cells
 def test_states_keep_their_dtype_through_a_scan_of_steps(cell):
     """The carry of a user's own `lax.scan`, which fails where a dtype changes."""
     for dtype in ("float32", "bfloat16"):
@@ -66,7 +66,7 @@ def test_states_keep_their_dtype_through_a_scan_of_steps(cell):
         assert_close((ends, jnp.moveaxis(hs, 0, 1)), expected)
 
 
-@every_cell
+@all_cells
 def test_bfloat16_products_stay_close_over_200_steps(cell):
     """Against float32 products of the same (rounded) numbers: only the recurrent h is rounded more.
 
@@ -83,4 +83,5 @@ def test_bfloat16_products_stay_close_over_200_steps(cell):
     assert rms > 1e-5, "nothing was computed in bfloat16"
 
 
-RMS = {"rnn": 1e-3, "lstm": 1e-3, "gru": 1e-3}
+# The outputs of ReLURNN go above 1, and so does what is rounded.
+RMS = {"rnn": 1e-3, "lstm": 1e-3, "gru": 1e-3, "relu_rnn": 2e-3}

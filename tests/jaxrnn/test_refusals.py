@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-from tables import every_cell, random_params, random_state, random_xs
+from tables import all_cells, random_params, random_state, random_xs
 
 import jaxrnn
 from jaxrnn import GRU, LSTM, LSTMState, Params, SimpleRNN, State
@@ -172,7 +172,7 @@ def test_step_and_unroll_refuse_alike(cell, params, state, error, message, jitte
         assert said(jax.jit(call) if jitted else call, error) == message
 
 
-@every_cell
+@all_cells
 @pytest.mark.parametrize("shape", [(3, 1), (1, 4), (4,), (6, 3), (3, 4, 1), (1, 3, 4)])
 def test_a_state_is_not_broadcast(cell, shape):
     params, x = random_params(cell), random_xs(batch=(3,))
