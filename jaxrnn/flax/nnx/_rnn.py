@@ -32,7 +32,7 @@ class RNN(nnx.RNN):
         reverse: bool = False,
         keep_order: bool = False,
         unroll: int = 1,
-        state_axes: Mapping[str, Any] | None = None,
+        state_axes: Mapping[Any, Any] | None = None,
         broadcast_rngs: Any = None,
         rngs: Any = True,
         engine: Engine | Callable[..., Any] | None = None,
