@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 from jaxrnn import parallel
 from jaxrnn._cells import init
 from jaxrnn._checks import (
-    check_dropout,
     check_key,
     check_size,
     check_stack,
@@ -138,7 +137,7 @@ def unroll_stack(
     ((2, 5, 8), (2, 4))
     """
     check_stack(cell, params)
-    check_dropout(dropout, key)
+    _check_dropout(dropout, key)
     if states is not None:
         check_states_of_stack(states, params)
     finals, hs = [], checked_inputs("xs", xs, params[0][0], axes=2)
@@ -174,6 +173,21 @@ def unroll_stack(
         finals.append(tuple(ends))
         hs = outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs, axis=-1)
     return tuple(finals), hs
+
+
+def _check_dropout(dropout: Any, key: Any) -> None:
+    """Raise unless this is a share that can be dropped, with a key where there is one to drop."""
+    if isinstance(dropout, jax.core.Tracer):
+        raise TypeError(
+            "dropout is traced; the rate decides what is compiled: give a Python number, as a "
+            "static argument of your jit (static_argnames) for example"
+        )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
+    if dropout > 0:
+        if key is None:
+            raise ValueError(f"dropout is {dropout}, which needs a key")
+        check_key(key)
 
 
 def _mirrored(resets: Any, lengths: Any, time_major: bool) -> Any:

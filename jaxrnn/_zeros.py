@@ -48,7 +48,7 @@ def varying_as(tree: Any, others: Any) -> Any:
 
 
 def _varying(leaf: Any) -> frozenset[Any]:
-    return jax.typeof(leaf).mat.varying if isinstance(leaf, jax.Array) else frozenset()
+    return jax.typeof(leaf).mat.varying if isinstance(leaf, jax.core.Tracer) else frozenset()
 
 
 def _placement(like: Any, axes: Sequence[int]) -> dict[str, Any]:

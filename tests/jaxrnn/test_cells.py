@@ -1,6 +1,8 @@
 """Weights, states and the single step."""
 
+import collections
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -133,6 +135,57 @@ def test_states_are_at_least_float32(cell, weights, gates):
 def test_a_size_below_one_is_refused(cell, sizes):
     with pytest.raises(ValueError, match=r"size is (0|-1); it must be at least 1"):
         jaxrnn.init(jax.random.key(0), cell, *sizes)
+
+
+def by_hand(name, params, state, x):
+    """The step as one writes it from the equations in a dozen lines of JAX."""
+    gx = x @ params.wx + params.bx
+    gh = state[0] @ params.wh
+    gh = gh if params.bh is None else gh + params.bh
+    sigmoid, tanh = jax.nn.sigmoid, jnp.tanh
+    if name in ("rnn", "relu_rnn"):
+        h = tanh(gx + gh) if name == "rnn" else jax.nn.relu(gx + gh)
+        return (h,), h
+    if name == "lstm":
+        i, f, g, o = jnp.split(gx + gh, 4, axis=-1)
+        c = sigmoid(f) * state[1] + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        return (h, c), h
+    (xr, xz, xn), (hr, hz, hn) = jnp.split(gx, 3, axis=-1), jnp.split(gh, 3, axis=-1)
+    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+    h = (1 - z) * tanh(xn + r * hn) + z * state[0]
+    return (h,), h
+
+
+@all_cells
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loop_of_steps_does_what_one_writes_by_hand_and_no_more(cell, dtype):
+    """Operation by operation: nothing is checked, cast, copied or computed for nothing."""
+    with jax.enable_x64(dtype == "float64"):
+        params, state = random_params(cell, dtype=dtype), random_state(cell, dtype=dtype)
+        x = jnp.ones((6, 5), dtype)
+
+        def loop(step):
+            def run(params, state, x):
+                return jax.lax.while_loop(
+                    lambda c: c[0] < 9, lambda c: (c[0] + 1, *step(params, c[1], x)[:1]), (0, state)
+                )
+
+            return run
+
+        ours = loop(functools.partial(jaxrnn.step, cell))
+        theirs = loop(functools.partial(by_hand, cell.name))
+        texts = [
+            jax.jit(run).lower(params, first, x).as_text()
+            for run, first in ((ours, state), (theirs, tuple(state)))
+        ]
+        found, expected = (
+            collections.Counter(re.findall(r"stablehlo\.(\w+).*?(tensor<[^>]*>)$", text, re.M))
+            for text in texts
+        )
+        assert found == expected
+        assert found["dot_general", f"tensor<6x{4 * cell.gates}xf{dtype[-2:]}>"] == 2
+        assert_close(ours(params, state, x), theirs(params, tuple(state), x), 1e-5)
 
 
 def test_the_slope_of_relu_is_nought_at_nought():

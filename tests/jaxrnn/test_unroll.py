@@ -79,6 +79,18 @@ def test_fold(cell, engine):
     assert_close(jaxrnn.unroll(cell, params, xs, engine=engine), (state, jnp.stack(expected, 1)))
 
 
+@every_row
+def test_fold_with_resets(cell, engine):
+    """`resets` of `unroll` are the `reset` of each `step`."""
+    params, xs, state, expected = random_params(cell), random_xs(), random_state(cell), []
+    start = state
+    for t in range(7):
+        state, h = jaxrnn.step(cell, params, state, xs[:, t], reset=RESETS[:, t])
+        expected.append(h)
+    actual = jaxrnn.unroll(cell, params, xs, start, resets=RESETS, engine=engine)
+    assert_close(actual, (state, jnp.stack(expected, 1)))
+
+
 @every_row_once
 @pytest.mark.parametrize("cut", range(8))
 def test_split(cell, engine, cut):
