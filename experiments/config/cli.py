@@ -263,6 +263,8 @@ def _open_streams() -> None:
         except OSError:
             # Closed (`>&-`): the next file that is opened would get its number, and its output.
             os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name or a bar that the terminal's encoding lacks is no reason to stop.

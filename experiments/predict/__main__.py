@@ -37,7 +37,8 @@ class Settings:
     about: Annotated[
         tuple[str, ...], tyro.conf.Positional, path("standard input", metavar="[TEXT|PICTURE ...]")
     ] = ()
-    """The text, or the file of the picture; several are answered in a table."""
+    """The text, or the file of the picture; several are answered in a table. - is standard
+    input."""
     file: Annotated[str | None, path("none", metavar="FILE")] = None
     """Read the text from this file, in UTF-8; or the picture."""
     lines: Annotated[str | None, path("none", metavar="FILE")] = None
@@ -56,6 +57,8 @@ def main(args: list[str] | None = None) -> None:
     about, file = settings.about, settings.file
     directory = RunDir(settings.run_dir)
     config = directory.config()
+    if about == ("-",):
+        about = ()
     given = (["a text or picture"] if about else []) + (["--file"] if file is not None else [])
     given += ["--lines"] if settings.lines is not None else []
     if len(given) > 1:
@@ -74,8 +77,11 @@ def main(args: list[str] | None = None) -> None:
             for name in about:
                 _hint(name)
             if several:
-                texts = about if settings.lines is None else text.lines(settings.lines)
-                texts = texts or [text.read(file)]
+                if settings.lines is not None:
+                    texts = text.lines(settings.lines)
+                else:
+                    asked = about or [text.read(file)]
+                    texts = {f"text {n}": one for n, one in enumerate(asked, 1)}
                 print(written(text.answers(directory, texts), settings.format))
             elif to is None:
                 print(text.answer(directory, one, file))

@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
 
 def answer(directory: RunDir, path: str | None) -> Answer:
-    """The answer to the picture in a file, or in standard input where None.
+    """The answer to the picture in a file, or in standard input for `-` and None.
 
     Raises:
         UserError: as `user_image.load` and `classify`.
@@ -111,7 +111,7 @@ def draw_answers(directory: RunDir, test: Images) -> list[Path]:
 
 
 def _asked(path: str | None) -> np.ndarray:
-    if path is None and sys.stdin.isatty():
+    if path in (None, "-") and sys.stdin.isatty():
         raise UserError("no picture is given; name a file")
     # Before the model is loaded: a mistake in the picture answers at once.
     return user_image.load(path, lambda line: print(line, file=sys.stderr))

@@ -94,17 +94,18 @@ def _find(contrast: np.ndarray, weak: float, strong: float) -> Digit | None:
     mask, sure = mask[inside], sure[inside]
     labels, found = _pieces(mask, sure)
     candidates = _inner(labels, found)
-    is_cut = not candidates
+    takes_cut = not candidates
     cut = [piece for piece in found if 0 < piece.contact < _ALONG * min(mask.shape)]
     if candidates and cut:
         one, other = (max(group, key=lambda piece: piece.mass) for group in (candidates, cut))
         is_small = one.extent < _SMALL * min(mask.shape)
-        is_cut = is_small and one.mass < _LITTLE * other.mass
-    if is_cut:
+        takes_cut = is_small and one.mass < _LITTLE * other.mass
+    if takes_cut:
         candidates = cut or found
     if not candidates:
         return None
     chosen, parts = _together(candidates)
+    is_cut = any(piece.contact for piece in chosen)
     whole = np.zeros(contrast.shape, bool)
     whole[inside] = np.isin(labels, [piece.number for piece in chosen])
     return Digit(whole, sum(piece.mass for piece in chosen), parts, is_cut)

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
+
+from experiments.config.cli import printable
 
 Format = Literal["table", "csv", "json"]
-_WIDE = 60
+# Columns of a terminal that a text has in a table, and a class.
+_TEXT, _CLASS = 60, 24
 
 
 class Row(NamedTuple):
@@ -34,16 +37,18 @@ def written(rows: Sequence[Row], form: Format) -> str:
     if form == "json":
         return json.dumps([_filled(row) for row in rows], indent=1, ensure_ascii=False)
     if form == "table":
-        width = max(len(row.label) for row in rows)
         return "\n".join(
-            f"{row.label:{width}}  {row.probabilities[row.label]:6.1%}  {_short(row.about)}"
-            for row in rows
+            f"{label}  {row.probabilities[row.label]:6.1%}  {_short(row.about, _TEXT)}"
+            for label, row in zip(column(row.label for row in rows), rows, strict=True)
         )
     text = io.StringIO()
     counts = [name for name in ("words", "unknown") if getattr(rows[0], name) is not None]
     classes = list(rows[0].probabilities)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["about", "label", *classes, *counts])
+    # A class may be called as another column is.
+    taken = {"about", "label", *counts} & {*classes}
+    shown = [f"probability of {name}" for name in classes] if taken else classes
+    writer.writerow(["about", "label", *shown, *counts])
     for row in rows:
         shares = [f"{row.probabilities[name]:.6g}" for name in classes]
         writer.writerow([row.about, row.label, *shares, *(getattr(row, name) for name in counts)])
@@ -54,7 +59,14 @@ def _filled(row: Row) -> dict[str, object]:
     return {name: value for name, value in row._asdict().items() if value is not None}
 
 
-def _short(text: str) -> str:
+def column(names: Iterable[str]) -> list[str]:
+    """Names of classes, all of one width on the screen: letters of Chinese have two columns."""
+    short = [_short(name, _CLASS) for name in names]
+    width = max(map(cell_len, short))
+    return [set_cell_size(name, width) for name in short]
+
+
+def _short(text: str, width: int) -> str:
     """A text on one line, which ends where there is no room."""
-    line = " ".join(text.split())
-    return line if len(line) <= _WIDE else f"{set_cell_size(line, _WIDE - 1).rstrip()}…"
+    line = printable(" ".join(text.split()))
+    return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1).rstrip()}…"

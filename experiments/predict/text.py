@@ -1,7 +1,8 @@
 """Ask a run of `experiments.imdb` for the class of a text."""
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from experiments.config.cli import UserError
 from experiments.config.imdb import Text
 from experiments.data.text import PADDING, UNKNOWN, Vocabulary, words
-from experiments.predict.table import Row
+from experiments.predict.table import Row, column
 from experiments.runs.directory import VOCABULARY, RunDir
 from experiments.runs.restore import settings_of
 
@@ -23,9 +24,11 @@ _AT_ONCE = 64
 MOST_BYTES = 100_000_000
 
 
-# Of many classes only the likeliest are printed; so wide are their names and bars at most, that a
-# row fits 60 columns.
+# Of many classes only the likeliest are printed; bars are so wide at most that a row fits 60
+# columns.
 _SHOWN, _WIDE = 10, 24
+# Of many texts so many doubts are printed.
+_DOUBTS = 10
 
 
 class Answer(NamedTuple):
@@ -48,10 +51,9 @@ class Answer(NamedTuple):
         if len(self.probabilities) == 2:
             return said
         best = sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:_SHOWN]
-        names = [name if len(name) <= _WIDE else f"{name[: _WIDE - 1]}…" for name, _ in best]
-        width = max(map(len, names))
+        names = column(name for name, _ in best)
         bars = [
-            f"  {name:{width}}  {p:6.1%}  {'█' * round(_WIDE * p)}".rstrip()
+            f"  {name}  {p:6.1%}  {'█' * round(_WIDE * p)}".rstrip()
             for name, (_, p) in zip(names, best, strict=True)
         ]
         return "\n".join([said, *bars])
@@ -68,26 +70,39 @@ def answer(directory: RunDir, text: str | None, file: str | None) -> Answer:
     return _answers(directory, [vocabulary.encode(text)])[0]
 
 
-def answers(directory: RunDir, texts: Sequence[str]) -> list[Row]:
-    """The answers to several texts, each with its number of words; `UserError` as `answer`."""
+def answers(directory: RunDir, texts: Mapping[str, str]) -> list[Row]:
+    """The answers to several texts, each with its number of words.
+
+    Args:
+        directory: of the run.
+        texts: by what messages call them.
+
+    Raises:
+        UserError: as `answer`.
+    """
     vocabulary = Vocabulary.load(directory.path / VOCABULARY)
-    ids = [vocabulary.encode(text) for text in texts]
-    for number, (text, row) in enumerate(zip(texts, ids, strict=True), 1):
-        if len(row) < 2:
-            raise UserError(f"text {number}, {text!r:.40}, has no words; give at least one")
-    settings = settings_of(directory).text
-    unknown = [_doubts(row[1:], settings, f"text {number}: ") for number, row in enumerate(ids, 1)]
-    return [
-        Row(text, found.label, found.probabilities, len(row) - 1, missing)
-        for text, found, row, missing in zip(
-            texts, _answers(directory, ids), ids, unknown, strict=True
+    ids = [vocabulary.encode(text) for text in texts.values()]
+    if bare := [name for name, row in zip(texts, ids, strict=True) if len(row) < 2]:
+        others = f" (nor have {len(bare) - 1:,} others)" if len(bare) > 1 else ""
+        raise UserError(
+            f"{bare[0]}, {texts[bare[0]]!r:.40}, has no words{others}; give some, or leave it out"
         )
+    settings = settings_of(directory).text
+    doubts = [_doubts(row[1:], settings) for row in ids]
+    _note_each(doubts, texts)
+    return [
+        Row(text, found.label, found.probabilities, len(row) - 1, int((row == UNKNOWN).sum()))
+        for text, found, row in zip(texts.values(), _answers(directory, ids), ids, strict=True)
     ]
 
 
-def lines(file: str) -> list[str]:
-    """The texts of a file that has one in each line; empty lines are none."""
-    texts = [line.strip() for line in read(file, "--lines").splitlines() if line.strip()]
+def lines(file: str) -> dict[str, str]:
+    """The texts of a file that has one in each line, by its number; empty lines are none.
+
+    A line ends where an editor ends it, and not at the other marks that Unicode knows.
+    """
+    every = re.split(r"\r\n|\n|\r", read(file, "--lines"))
+    texts = {f"line {n}": line.strip() for n, line in enumerate(every, 1) if line.strip()}
     if not texts:
         raise UserError(f"--lines {file} has no text; write one in each line")
     return texts
@@ -139,22 +154,34 @@ def _asked(directory: RunDir, text: str | None, file: str | None) -> tuple[Vocab
     ids = vocabulary.encode(text)[1:]
     if not len(ids):
         raise UserError("the text has no words; give at least one")
-    _doubts(ids, settings_of(directory).text)
+    for doubt in _doubts(ids, settings_of(directory).text):
+        _note(doubt)
     return vocabulary, text
 
 
-def _doubts(ids: np.ndarray, settings: Text, of: str = "") -> int:
-    """Say which words of a text the run does not know or read; how many it does not know."""
-    unknown = int((ids == UNKNOWN).sum())
+def _doubts(ids: np.ndarray, settings: Text) -> list[str]:
+    """Which words of a text the run does not know, and which it does not read."""
+    doubts, unknown = [], int((ids == UNKNOWN).sum())
     if unknown:
-        so = "; the answer says nothing of them" if unknown == len(ids) else ""
-        _note(f"{of}{unknown:,} of {len(ids):,} words are not in the run's vocabulary{so}")
+        words, are, them = ("word", "is", "it") if len(ids) == 1 else ("words", "are", "them")
+        are = "is" if unknown == 1 else are
+        so = f"; the answer says nothing about {them}" if unknown == len(ids) else ""
+        doubts.append(f"{unknown:,} of {len(ids):,} {words} {are} not in the run's vocabulary{so}")
     end, most = "last", settings.max_length
     if settings.truncate == "tail":
         end, most = "first", most - 1  # the start stands before them
     if len(ids) > most:
-        _note(f"{of}of {len(ids):,} words the run reads the {end} {most:,}")
-    return unknown
+        doubts.append(f"of {len(ids):,} words the run reads the {end} {most:,}")
+    return doubts
+
+
+def _note_each(doubts: Sequence[Sequence[str]], names: Iterable[str]) -> None:
+    """Say the doubts of several texts, and of very many no more than how many there are."""
+    every = [f"{name}: {doubt}" for name, some in zip(names, doubts, strict=True) for doubt in some]
+    for line in every[:_DOUBTS]:
+        _note(line)
+    if len(every) > _DOUBTS:
+        _note(f"and {len(every) - _DOUBTS:,} more such lines; csv and json count unknown words")
 
 
 def _logits(directory: RunDir, texts: Sequence[np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -193,9 +220,10 @@ def _logits(directory: RunDir, texts: Sequence[np.ndarray]) -> tuple[tuple[str, 
 
 
 def read(file: str | None, flag: str = "--file") -> str:
-    """What a file holds, or standard input where None; `UserError` where it is no text."""
+    """What a file holds, or standard input for `-` and None; `UserError` where it is no text."""
+    name = "standard input" if file in (None, "-") else file
     try:
-        if file is not None:
+        if file is not None and name == file:
             with Path(file).open("rb") as opened:
                 content = opened.read(MOST_BYTES + 1)
         else:
@@ -203,13 +231,11 @@ def read(file: str | None, flag: str = "--file") -> str:
                 _note("reading the text from the keyboard; end it with Ctrl-D")
             content = sys.stdin.buffer.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise UserError(
-                f"{file or 'standard input'} has more than {MOST_BYTES:,} bytes; give a part of it"
-            )
-        return content.decode("utf-8")
+            raise UserError(f"{name} has more than {MOST_BYTES:,} bytes; give a part of it")
+        return content.decode("utf-8-sig")  # an editor of Windows may put a mark before it
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
-            raise UserError(f"{file or 'standard input'} is not UTF-8 text") from None
+            raise UserError(f"{name} is not UTF-8 text; save it in UTF-8") from None
         reason = getattr(error, "strerror", None) or error  # a name with a null character
         raise UserError(f"{flag} {file} cannot be read: {reason}") from None
 

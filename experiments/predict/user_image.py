@@ -28,6 +28,13 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 _BLANK, _PAPER = 0.1, 0.1
 # Strokes get at least so many pixels of the 28.
 _THIN = 1.5
+# A digit whose longer side has fewer pixels is hard to tell.
+_TINY = 18
+# Where half of the paper has this share of the contrast of the ink, and a quarter has that, there
+# is grain, and perhaps nothing else.
+_GRAIN = (0.08, 0.5)
+# A channel is taken for the light where it varies so many times more: green on red.
+_COLOURED = 3
 # Longer sides are first averaged down to about so many pixels; 20 remain in the end.
 _SIDE = 1000
 
@@ -37,7 +44,7 @@ def _nobody(line: str) -> None:
 
 
 def load(path: str | None, say: Callable[[str], None] = _nobody) -> np.ndarray:
-    """The digit in a file, or in standard input where None, uint8 [28, 28].
+    """The digit in a file, or in standard input for `-` and None, uint8 [28, 28].
 
     Args:
         path: of the file.
@@ -46,9 +53,11 @@ def load(path: str | None, say: Callable[[str], None] = _nobody) -> np.ndarray:
     Raises:
         UserError: there is no such file, it is no picture or a damaged, blank or huge one.
     """
-    name = "standard input" if path is None else path
+    if path == "":
+        raise UserError("the picture's name is empty; give a file")
+    name = "standard input" if path in (None, "-") else path
     try:
-        if path is None:
+        if path is None or name != path:
             content = sys.stdin.buffer.read(MOST_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
@@ -60,7 +69,7 @@ def load(path: str | None, say: Callable[[str], None] = _nobody) -> np.ndarray:
         raise UserError(f"{name} has more than {MOST_BYTES:,} bytes; give a smaller picture")
     if not content:
         raise UserError(f"{name} is empty; give a picture ({', '.join(FORMATS)})")
-    return normalize(_grey(content, name), name, say)
+    return normalize(_grey(content, name, say), name, say)
 
 
 def normalize(
@@ -82,7 +91,12 @@ def normalize(
         contrast = paper.contrast(grey)
         digit = pieces.find(contrast, paper.level(contrast))
     if digit is None:
-        raise UserError(f"{name} is blank; give a picture of a digit")
+        raise UserError(f"{name} is blank, or far too pale; give a picture of a digit")
+    rows, columns = (np.flatnonzero(digit.mask.any(axis)) for axis in (1, 0))
+    if max(np.ptp(rows), np.ptp(columns)) < _TINY:
+        say(f"what was read of {name} is tiny; draw it larger, or cut the picture around it")
+    if _is_grain(contrast, digit.mask):
+        say(f"{name} has hardly more than the grain of its paper; is there a digit on it?")
     if digit.parts > 1:
         say(f"the ink of {name} falls into {digit.parts} large parts; is it one digit?")
     if digit.is_cut:
@@ -101,6 +115,17 @@ def normalize(
     top, left = (_start(ink.sum(axis)) for axis in (1, 0))
     field[top : top + height, left : left + width] = ink
     return np.rint(field * 255).astype(np.uint8)
+
+
+def _is_grain(contrast: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether the paper differs from itself nearly as much as the ink does."""
+    from scipy import ndimage
+
+    around = contrast[~ndimage.binary_dilation(mask, iterations=max(3, len(mask) // 60))]
+    if not around.size:
+        return False
+    half, quarter = np.percentile(around, [50, 75]) / np.median(contrast[mask])
+    return bool(half > _GRAIN[0] and quarter > _GRAIN[1])
 
 
 def _ink(contrast: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -129,7 +154,7 @@ def _start(mass: np.ndarray) -> int:
     return int(np.clip(round(SIDE / 2 - centre), 0, SIDE - len(mass)))
 
 
-def _grey(content: bytes, name: str) -> np.ndarray:
+def _grey(content: bytes, name: str, say: Callable[[str], None] = _nobody) -> np.ndarray:
     """The grey values of a file's content, float32 [h, w] from 0 to 255."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -140,13 +165,19 @@ def _grey(content: bytes, name: str) -> np.ndarray:
             image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
+            count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             image.load()
             image = ImageOps.exif_transpose(image)
-            if image.mode.startswith(("I", "F")):
-                return _stretched(np.asarray(image, np.float32))
-            image = image.convert("RGBA").reduce(max(1, max(image.size) // _SIDE))
+            is_deep = image.mode.startswith(("I", "F"))
+            if is_deep:
+                image = Image.fromarray(_stretched(np.asarray(image, np.float32)))
+            else:
+                image = image.convert("RGBA")
+            image = image.reduce(max(1, max(image.size) // _SIDE))
         except UnidentifiedImageError:
-            raise UserError(f"{name} is no picture ({', '.join(FORMATS)})") from None
+            raise UserError(
+                f"{name} is no picture of a kind that is read ({', '.join(FORMATS)})"
+            ) from None
         except Image.DecompressionBombError:
             many = f"more than {MOST_PIXELS:,} pixels"
             raise UserError(f"{name} has {many}; give a smaller picture") from None
@@ -154,15 +185,29 @@ def _grey(content: bytes, name: str) -> np.ndarray:
         except Exception as mistake:
             why = " ".join(str(mistake).split()) or type(mistake).__name__
             raise UserError(f"{name} is a damaged picture: {why}") from None
+    if count > 1:
+        say(f"{name} holds {count} pictures; the first is read")
     pixels = np.asarray(image, np.float32)
-    alpha = pixels[..., 3] / 255
-    grey = pixels[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32) * alpha
-    on_white = grey + 255 * (1 - alpha)
+    if is_deep:
+        return pixels
+    alpha = pixels[..., 3:] / 255
+    on_black = pixels[..., :3] * alpha
+    on_white = _light(on_black + 255 * (1 - alpha))
     # White ink on nothing shows on black only.
-    return grey if np.ptp(on_white) < 255 * _BLANK else on_white
+    return _light(on_black) if np.ptp(on_white) < 255 * _BLANK else on_white
+
+
+def _light(colours: np.ndarray) -> np.ndarray:
+    """How light a picture [h, w, 3] is; where its colours alone differ, the one that does most."""
+    light = colours @ np.array([0.299, 0.587, 0.114], np.float32)
+    channel = int(colours.std((0, 1)).argmax())
+    is_coloured = colours[..., channel].std() > _COLOURED * light.std()
+    return colours[..., channel] if is_coloured else light
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:
     """Values of more than 8 bits, from their lowest to their highest as 0 to 255."""
-    low, high = float(values.min()), float(values.max())
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    values = np.clip(np.nan_to_num(values, nan=low), low, high)
     return (values - low) * np.float32(255 / (high - low) if high > low else 0)

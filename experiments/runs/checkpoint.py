@@ -145,7 +145,7 @@ class Checkpoints:
             except DamagedError as error:
                 say(f"{error}; using the next best step")
         self._refuse_damaged()
-        raise UserError(f"no checkpoint in {self.directory}")
+        raise UserError(f"no checkpoint in {self.directory}; train the run first")
 
     def _refuse_damaged(self) -> None:
         bad = [step.path for step in _found(self.directory)] + _aside(self.directory)

@@ -79,7 +79,7 @@ class RunDir:
                 "or name another directory"
             )
         _check_place("--run-dir", self.path)
-        if odd := ODD.search(self.path.absolute().as_posix()):
+        if odd := ODD.search(self.path.resolve().as_posix()):
             raise UserError(
                 f"--run-dir {self.path} has {odd[0]!r} in its whole name, and Orbax writes no "
                 "checkpoint there; name another directory"
@@ -180,7 +180,10 @@ class RunDir:
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
         if not path.exists():
-            raise UserError(f"{self.path} is no run: it has no {name}")
+            if self.path.is_file():
+                raise UserError(f"{self.path} is a file and no run; name a run's directory")
+            there = "" if self.path.is_dir() else ", for nothing is there"
+            raise UserError(f"{self.path} is no run: it has no {name}{there}")
         content = read_json(path)
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no JSON object")

@@ -69,7 +69,7 @@ def write(directory: Path, tree: PyTree, content: dict[str, Any]) -> None:
     filled = {name: array for name, array in arrays.items() if array.size}  # Orbax: no empty ones
     if filled:
         with _orbax() as (ocp, checkpointer):
-            checkpointer.save(directory / ARRAYS, args=ocp.args.PyTreeSave(filled))
+            checkpointer.save(_real(directory), args=ocp.args.PyTreeSave(filled))
     paths = sorted(path for path in (directory / ARRAYS).rglob("*") if path.is_file())
     files = {path.relative_to(directory).as_posix(): _file_digest(path) for path in paths}
     sealed: dict[str, Any] = {"content": content, "arrays": entries, "files": files}
@@ -112,7 +112,7 @@ def read_arrays(
             with _orbax() as (ocp, checkpointer):
                 kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in filled}
                 arguments = ocp.args.PyTreeRestore(filled, restore_args=kinds, partial_restore=True)
-                arrays |= checkpointer.restore(directory / ARRAYS, args=arguments)
+                arrays |= checkpointer.restore(_real(directory), args=arguments)
         read = {name: _entry(arrays[name]) for name in entries}
     except Exception as error:
         # Not damage, the files being right: no memory, or a version of Orbax that cannot read them.
@@ -242,6 +242,11 @@ def _reserve(directory: Path, size: int) -> None:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
     path.unlink()
+
+
+def _real(directory: Path) -> Path:
+    """Where the arrays lie: to tensorstore `link/../x` is `x`, and to the system it need not be."""
+    return (directory / ARRAYS).resolve()
 
 
 @contextlib.contextmanager

@@ -77,8 +77,9 @@ def test_a_text_gets_label_and_probability(ask, sentiment, tmp_path, monkeypatch
     assert ask(sentiment, "a film bad")[1].startswith("negative")
     (tmp_path / "review.txt").write_text("A GOOD film, good!")
     assert ask(sentiment, "--file", str(tmp_path / "review.txt")) == (0, out, err)
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"A GOOD film, good!")))
-    assert ask(sentiment) == (0, out, err)
+    for ways in ([], ["-"], ["--file", "-"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"A GOOD film, good!")))
+        assert ask(sentiment, *ways) == (0, out, err)
     status, out, err = ask(sentiment, "unheard words")
     assert status == 0
     assert "2 of 2 words are not in the run's vocabulary" in err
@@ -99,8 +100,9 @@ def test_a_picture_gets_a_digit_and_all_probabilities(ask, digits, tmp_path, mon
     np.testing.assert_allclose(shown, expected, atol=0.00051)
     assert sum(shown) == pytest.approx(1, abs=0.006)
     assert ask(digits, "--file", str(path)) == (0, out, "")
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
-    assert ask(digits) == (0, out, "")
+    for ways in ([], ["-"], ["--file", "-"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+        assert ask(digits, *ways) == (0, out, "")
 
 
 def test_images_are_classified_as_the_run_was_tested(digits) -> None:
@@ -122,6 +124,8 @@ def test_a_mistake_is_one_line_and_status_2(ask, request, tmp_path, monkeypatch,
     wrong = {
         "sentiment": {
             (run, ""): "the text has no words",
+            (str(tmp_path / "latin.txt"), "good"): "is a file and no run; name a run's directory",
+            (str(tmp_path / "nowhere"), "good"): "no config.json, for nothing is there",
             (run, "--file", str(tmp_path / "none.txt")): "cannot be read: No such file",
             (run, "--file", str(tmp_path / "latin.txt")): "is not UTF-8 text",
             (run, "good", "--file", "x"): "both given",
@@ -129,8 +133,9 @@ def test_a_mistake_is_one_line_and_status_2(ask, request, tmp_path, monkeypatch,
         },
         "digits": {
             (run, str(tmp_path / "none.png")): "cannot be read: No such file",
-            (run, str(tmp_path / "notes.png")): "is no picture (PNG, JPEG",
+            (run, str(tmp_path / "notes.png")): "is no picture of a kind that is read (PNG, JPEG",
             (run, "7"): "7 cannot be read",
+            (run, ""): "the picture's name is empty; give a file",
             (run, "a.png", "--file", "b.png"): "both given",
             (run, str(tmp_path)): "Is a directory",
         },
@@ -217,5 +222,5 @@ def test_words_that_nobody_knows_are_said_to_be_so(ask, sentiment) -> None:
     status, out, err = ask(sentiment, "xyzzy plugh \N{GRINNING FACE}")
     assert (status, out.count("\n")) == (0, 1)
     assert err == (
-        "2 of 2 words are not in the run's vocabulary; the answer says nothing of them\n"
+        "2 of 2 words are not in the run's vocabulary; the answer says nothing about them\n"
     )

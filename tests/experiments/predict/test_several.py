@@ -54,6 +54,59 @@ def test_lines_of_a_file_as_csv(run, tmp_path, capsys):
         assert row["label"] == max(shares, key=shares.get)
 
 
+@pytest.mark.parametrize("mark", ["\n", "\r\n", "\r"], ids=["unix", "windows", "mac"])
+def test_a_line_ends_where_an_editor_ends_it(mark, tmp_path):
+    """And not at a form feed or at what else Unicode takes for the end of a line."""
+    file = tmp_path / "texts.txt"
+    lines = ["\ufeffgood\x0cfilm", "", "a bad\u2028plot\x85", "good"]
+    file.write_bytes(mark.join(lines).encode())
+    found = {"line 1": "good\x0cfilm", "line 3": "a bad\u2028plot", "line 4": "good"}
+    assert text.lines(str(file)) == found
+
+
+def test_a_mark_of_windows_before_a_text_is_no_part_of_it(tmp_path):
+    (tmp_path / "text.txt").write_bytes(b"\xef\xbb\xbfa film")
+    assert text.read(str(tmp_path / "text.txt")) == "a film"
+
+
+def test_lines_without_words_are_named_and_counted(run, tmp_path):
+    (tmp_path / "texts.txt").write_text("good\n\n...\nbad\n!\n?\n")
+    message = r"line 3, '\.\.\.', has no words \(nor have 2 others\); give some, or leave it out"
+    with pytest.raises(UserError, match=message):
+        predict.main([run, "--lines", str(tmp_path / "texts.txt")])
+
+
+def test_of_many_doubts_the_rest_is_counted(run, tmp_path, capsys):
+    (tmp_path / "texts.txt").write_text("an unheard film\n" * 25)
+    predict.main([run, "--lines", str(tmp_path / "texts.txt")])
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "line 1: 2 of 3 words are not in the run's vocabulary"
+    assert said[10:] == ["and 15 more such lines; csv and json count unknown words"]
+
+
+def test_a_table_is_safe_and_straight_on_any_terminal():
+    """No escapes of the terminal; letters of two columns count for two."""
+    about = ["\x1b[31mred \x07", "\u6620" * 50]
+    rows = [
+        Row(text, label, {label: 1.0}) for text, label in zip(about, ["no", "\u826f"], strict=True)
+    ]
+    first, second = written(rows, "table").splitlines()
+    assert first == "no  100.0%  \\x1b[31mred \\x07"
+    assert second == "\u826f  100.0%  " + "\u6620" * 29 + "\u2026"
+
+
+def test_a_long_class_leaves_room_for_the_text():
+    row = Row("a film", "c" * 100, {"c" * 100: 1.0})
+    assert written([row], "table") == "c" * 23 + "\u2026" + "  100.0%  a film"
+
+
+def test_classes_that_are_called_like_other_columns_keep_theirs():
+    row = Row("a film", "words", {"words": 0.75, "label": 0.25}, 2, 0)
+    header, values = written([row], "csv").splitlines()
+    assert header == "about,label,probability of words,probability of label,words,unknown"
+    assert values == "a film,words,0.75,0.25,2,0"
+
+
 def test_a_table_is_a_line_for_each(run, capsys):
     predict.main([run, *TEXTS])
     lines = capsys.readouterr().out.splitlines()
@@ -74,7 +127,7 @@ def test_a_long_text_is_cut_in_the_table_and_whole_for_programs():
         (["--file", "x", "--lines", "y"], "--lines and --file are both given"),
         (["a", "b", "--explain"], "--explain is for one text or picture, on the screen"),
         (["a", "--explain", "--format", "csv"], "--explain is for one text or picture"),
-        (["good", ",.;"], r"text 2, ',.;', has no words"),
+        (["good", ",.;"], r"text 2, ',.;', has no words; give some"),
         (["--lines", "/nowhere.txt"], "--lines /nowhere.txt cannot be read"),
     ],
 )
@@ -87,6 +140,25 @@ def test_a_file_without_a_text(run, tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(UserError, match="has no text; write one in each line"):
         predict.main([run, "--lines", str(tmp_path / "empty.txt")])
+
+
+def test_without_a_standard_input_there_is_no_text(run):
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m experiments.predict {run} <&-"],
+        capture_output=True, text=True, cwd=ROOT, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the text has no words; give at least one\n"
+
+
+def test_a_run_is_found_along_a_link_and_back(run, tmp_path, capsys):
+    """`link/../run` is next to where the link leads."""
+    (tmp_path / "link").symlink_to(RunDir(run).checkpoints)
+    said = []
+    for path in (run, f"{tmp_path}/link/../../run"):
+        predict.main([path, "a good film"])
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
 
 
 # --- notes -----------------------------------------------------------------------------------
@@ -112,10 +184,10 @@ def test_a_files_name_taken_for_a_text_is_said(run, tmp_path):
 
 def test_unknown_words_and_the_cut_are_said(run, capsys):
     text.answer(RunDir(run), "a good unheard film", None)
-    assert capsys.readouterr().err == "1 of 4 words are not in the run's vocabulary\n"
+    assert capsys.readouterr().err == "1 of 4 words is not in the run's vocabulary\n"
     text.answer(RunDir(run), "unheard", None)
     assert capsys.readouterr().err == (
-        "1 of 1 words are not in the run's vocabulary; the answer says nothing of them\n"
+        "1 of 1 word is not in the run's vocabulary; the answer says nothing about it\n"
     )
     text.answer(RunDir(run), "a good film " * 4, None)
     assert capsys.readouterr().err == "of 12 words the run reads the last 8\n"

@@ -64,6 +64,21 @@ def with_alpha(ink: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def coloured(paper: tuple[int, int, int], ink: tuple[int, int, int]) -> Image.Image:
+    """As light as each other to the eye, or nearly."""
+    return Image.composite(
+        Image.new("RGB", (448, 448), paper), Image.new("RGB", (448, 448), ink),
+        Image.fromarray(SHEET),
+    )  # fmt: skip
+
+
+def spoiled(value: float) -> Image.Image:
+    """One pixel of the corner is no grey level."""
+    pixels = SHEET.astype(np.float32) / 255
+    pixels[0, 0] = value
+    return Image.fromarray(pixels)
+
+
 WAYS = {
     "grey.png": lambda: Image.fromarray(SHEET),
     "colour.png": lambda: Image.fromarray(SHEET).convert("RGB"),
@@ -76,6 +91,10 @@ WAYS = {
     "float.tiff": lambda: Image.fromarray(SHEET.astype(np.float32) / 255),
     "black on nothing.png": lambda: with_alpha(0),
     "white on nothing.png": lambda: with_alpha(255),
+    "green on red.png": lambda: coloured((255, 0, 0), (0, 128, 0)),
+    "yellow on white.png": lambda: coloured((255, 255, 255), (255, 255, 0)),
+    "not a number.tiff": lambda: spoiled(np.nan),
+    "infinite.tiff": lambda: spoiled(np.inf),
 }
 
 
@@ -83,6 +102,42 @@ WAYS = {
 def test_every_way_to_keep_a_picture(tmp_path, name) -> None:
     WAYS[name]().save(tmp_path / name)
     assert far(load(str(tmp_path / name)), normalize(DIGITS[0])) < 4
+
+
+def test_of_several_pictures_in_a_file_the_first_is_read(tmp_path) -> None:
+    said: list[str] = []
+    path = str(tmp_path / "moving.gif")
+    Image.fromarray(SHEET).save(path, save_all=True, append_images=[Image.fromarray(255 - SHEET)])
+    assert far(load(path, said.append), normalize(DIGITS[0])) < 4
+    assert said == [f"{path} holds 2 pictures; the first is read"]
+
+
+def test_a_tiny_digit_is_said_to_be_so() -> None:
+    said: list[str] = []
+    page = np.zeros((200, 200))
+    page[90:118, 90:118] = DIGITS[0]
+    assert far(normalize(page, "it", said.append), normalize(DIGITS[0])) < 12
+    assert said == []
+    page[90:118, 90:118] = 0
+    page[90:104, 90:104] = DIGITS[0].reshape(14, 2, 14, 2).mean((1, 3))
+    normalize(page, "it", said.append)
+    assert said == ["what was read of it is tiny; draw it larger, or cut the picture around it"]
+
+
+def test_a_lone_speck_does_not_touch_the_edge() -> None:
+    said: list[str] = []
+    page = np.zeros((1000, 1000))
+    page[500:528, 500:528] = DIGITS[0]
+    normalize(page, "it", said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize("grain", [4, 15, 60])
+def test_paper_without_a_digit_is_doubted(grain) -> None:
+    said: list[str] = []
+    grey = 190 + grain * np.random.default_rng(0).normal(size=(400, 300))
+    normalize(grey.clip(0, 255), "it", said.append)
+    assert said[0] == ("it has hardly more than the grain of its paper; is there a digit on it?")
 
 
 def test_a_camera_held_upright(tmp_path) -> None:
