@@ -26,6 +26,7 @@ from jaxrnn._checks import (
     check_params,
     check_size,
     checked_inputs,
+    checked_params,
     checked_resets,
     checked_state,
 )
@@ -196,7 +197,7 @@ def step(
     >>> h.shape
     (5, 2)
     """
-    check_params(cell, params)
+    params = checked_params(cell, params)
     x = checked_inputs("x", x, params, axes=1)
     state = checked_state(cell, params, state, x.shape[:-1], "x")
     if reset is not None:

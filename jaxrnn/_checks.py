@@ -78,6 +78,17 @@ def check_params(cell: Any, params: Any, name: str = "params") -> None:
         raise ValueError(f"{at}bh has shape {params.bh.shape}; {cell.name} has no recurrent bias")
 
 
+def checked_params(cell: Any, params: Any) -> Params:
+    """Give the weights as JAX's arrays, which Flax's variables and NumPy's arrays are not."""
+    check_params(cell, params)
+    others = {
+        name: jnp.asarray(leaf)
+        for name, leaf in zip(Params._fields, params, strict=True)
+        if not (leaf is None or isinstance(leaf, jax.Array))
+    }
+    return params._replace(**others) if others else params
+
+
 def _check_is_params(params: Any, name: str) -> None:
     if isinstance(params, Params):
         for field, array in params._asdict().items():
@@ -148,6 +159,8 @@ def check_states_of_stack(states: Any, params: Any) -> None:
 
 def checked_inputs(name: str, xs: Any, params: Params, axes: int) -> Array:
     """Give the inputs as an array; raise unless it has `axes` axes or more, the last one D."""
+    if xs is None or isinstance(xs, dict | str) or hasattr(xs, "_fields"):
+        raise TypeError(f"{name} is {_named(xs)}; give an array of inputs")
     try:
         if isinstance(xs, np.ndarray) and is_debugged():
             xs = jax.device_put(xs)  # where `jnp.asarray` raises for NaN in the padding

@@ -1,6 +1,6 @@
 """Stacks layers and directions, as folds over `unroll`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ def init_stack(
     key: Array,
     cell: Cell,
     input_size: int,
-    hidden_size: int | Sequence[int],
+    hidden_size: int | Iterable[int],
     num_layers: int | None = None,
     bidirectional: bool = False,
     *,
@@ -79,16 +79,17 @@ def init_stack(
 def _units_of_layers(hidden_size: Any, num_layers: Any) -> list[Any]:
     if num_layers is not None:
         check_size("num_layers", num_layers)
-    if not isinstance(hidden_size, tuple | list):
+    if not isinstance(hidden_size, Iterable):
         check_size("hidden_size", hidden_size)
         return [hidden_size] * (1 if num_layers is None else num_layers)
-    if not hidden_size:
+    sizes = list(hidden_size)
+    if not sizes:
         raise ValueError("hidden_size has no layers; give the units of each")
-    if num_layers not in (None, len(hidden_size)):
-        raise ValueError(f"num_layers is {num_layers}; hidden_size has {len(hidden_size)} layers")
-    for number, units in enumerate(hidden_size):
+    if num_layers not in (None, len(sizes)):
+        raise ValueError(f"num_layers is {num_layers}; hidden_size has {len(sizes)} layers")
+    for number, units in enumerate(sizes):
         check_size(f"hidden_size[{number}]", units)
-    return list(hidden_size)
+    return sizes
 
 
 def unroll_stack(

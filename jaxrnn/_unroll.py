@@ -8,9 +8,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxrnn._checks import (
-    check_params,
     checked_inputs,
     checked_lengths,
+    checked_params,
     checked_resets,
     checked_state,
     is_debugged,
@@ -68,7 +68,7 @@ def unroll(
     >>> hs.shape, state.h.shape, bool(jnp.all(hs[1, 1] == state.h[1]))
     ((2, 5, 4), (2, 4), True)
     """
-    check_params(cell, params)
+    params = checked_params(cell, params)
     xs = checked_inputs("xs", xs, params, axes=2)
     axes = range(1, xs.ndim - 1) if time_major else range(xs.ndim - 2)
     batch = tuple(xs.shape[axis] for axis in axes)

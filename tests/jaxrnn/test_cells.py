@@ -1,14 +1,17 @@
 """Weights, states and the single step."""
 
 import collections
+import contextlib
 import functools
 import re
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import keras
 import numpy as np
 import pytest
+from flax import nnx
 from oracles import STEPS
 from tables import (
     all_cells,
@@ -29,6 +32,14 @@ KERAS = {
     "gru": keras.layers.GRU,
     "relu_rnn": functools.partial(keras.layers.SimpleRNN, activation="relu"),
 }
+
+
+@contextlib.contextmanager
+def jaxtyping_off():
+    """Without the checks of annotations, which only tests have."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def count(params):
@@ -135,6 +146,21 @@ def test_states_are_at_least_float32(cell, weights, gates):
 def test_a_size_below_one_is_refused(cell, sizes):
     with pytest.raises(ValueError, match=r"size is (0|-1); it must be at least 1"):
         jaxrnn.init(jax.random.key(0), cell, *sizes)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "make", [np.float64, np.float32, nnx.Param], ids=lambda make: make.__name__
+)
+def test_weights_may_be_arrays_of_numpy_and_variables_of_flax(make):
+    """As one has them from a file or in a module; in float64 of NumPy, too, without a warning."""
+    cell, xs, state = jaxrnn.GRU, random_xs(), random_state(jaxrnn.GRU)
+    params = random_params(cell)
+    given = jaxrnn.Params(*[make(leaf) for leaf in params])
+    with jaxtyping_off():
+        actual = jaxrnn.step(cell, given, state, xs[:, 0]), jaxrnn.unroll(cell, given, xs)
+    expected = jaxrnn.step(cell, params, state, xs[:, 0]), jaxrnn.unroll(cell, params, xs)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def by_hand(name, params, state, x):

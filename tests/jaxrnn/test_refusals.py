@@ -203,6 +203,21 @@ CALLS = {
         ValueError,
         "x has 6 features; wx expects 1; with one feature, add an axis: x[..., None]",
     ),
+    "step-swapped": (
+        lambda: step(GRU, P, X, S),
+        TypeError,
+        "x is a State; give an array of inputs",
+    ),
+    "no-inputs": (
+        lambda: unroll(GRU, P, None),
+        TypeError,
+        "xs is a NoneType; give an array of inputs",
+    ),
+    "batch-dict": (
+        lambda: unroll(GRU, P, {"x": XS}),
+        TypeError,
+        "xs is a dict; give an array of inputs",
+    ),
     "step-complex": (
         lambda: step(GRU, P, S, COMPLEX[:, 0]),
         TypeError,
