@@ -1,4 +1,4 @@
-"""Reorders gates, for all conversions: each library has an order of its own."""
+"""Reads other libraries' arrays and reorders gates, for all conversions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn._cells import Cell
+from jaxrnn._types import Cell
 
 Order = tuple[int, ...]
 
@@ -20,8 +20,23 @@ def row(table: Mapping[str, Any], cell: Cell, library: str) -> Any:
 
 
 def array(value: Any) -> jax.Array:
-    """Make a JAX array of any: NumPy's, PyTorch's on the CPU, or a tracer as it is."""
-    return value if isinstance(value, jax.Array) else jnp.asarray(np.asarray(value))
+    """Copy any array into one of JAX's that shares no memory with it: others may train theirs on.
+
+    NumPy's, `h5py`'s, or PyTorch's on any device, in bfloat16 or with a gradient. Tracers stay.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if isinstance(value, jax.Array):
+        return jnp.array(value)
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        # NumPy cannot hold PyTorch's bfloat16; every one of them is a float32.
+        is_brain_float = str(value.dtype) == "torch.bfloat16"
+        values = np.asarray(value.float() if is_brain_float else value)
+        return jnp.array(values, jnp.bfloat16 if is_brain_float else None)
+    if getattr(value, "attrs", {}).get("dtype") == "bfloat16":  # so Keras marks it in a file
+        return jnp.array(np.asarray(value).view(jnp.bfloat16))
+    return jnp.array(np.asarray(value))
 
 
 def reordered(weights: jax.Array, order: Order) -> jax.Array:

@@ -8,18 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn._cells import Cell, Params, check_params
-from jaxrnn.convert._layout import row
+from jaxrnn.convert._layout import array, row
 
 Names = Sequence[tuple[str, str]]  # for each block of gates its input and its recurrent layer
 
 LINEN: dict[str, Names] = {
     "rnn": [("i", "h")],
+    "relu_rnn": [("i", "h")],
     "lstm": [("ii", "hi"), ("if", "hf"), ("ig", "hg"), ("io", "ho")],
     "gru": [("ir", "hr"), ("iz", "hz"), ("in", "hn")],
 }
 FUSED: Names = [("dense_i", "dense_h")]
 NNX: dict[str, Names] = {
     "rnn": FUSED,
+    "relu_rnn": FUSED,
     "lstm": [("ii", "hi"), ("if_", "hf"), ("ig", "hg"), ("io", "ho")],
     "gru": FUSED,
 }
@@ -29,7 +31,8 @@ def from_linen(cell: Cell, variables: Mapping[str, Any]) -> Params:
     """Load the weights of a Linen `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
 
     Args:
-        cell: `SimpleRNN`, `LSTM` or `GRU`.
+        cell: `SimpleRNN`, `LSTM` or `GRU`; `ReLURNN` for `SimpleCell(activation_fn=nn.relu)`, which
+            weights do not show.
         variables: that cell's variables, `{"params": {...}}` or what is in it. Under `nn.RNN` they
             are `variables["params"]["cell"]`.
 
@@ -41,7 +44,7 @@ def from_linen(cell: Cell, variables: Mapping[str, Any]) -> Params:
         ValueError: names or shapes that are not this cell's.
     """
     names = row(LINEN, cell, "Flax Linen")
-    return _params(cell, names, variables.get("params", variables))
+    return jax.tree.map(array, _params(cell, names, variables.get("params", variables)))
 
 
 def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, dict[str, np.ndarray]]]:
@@ -52,14 +55,16 @@ def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, dict[str, np.nda
     Raises:
         ValueError: a cell that Flax does not have, weights that are not this cell's.
     """
-    return {"params": _tree(cell, row(LINEN, cell, "Flax Linen"), jax.tree.map(np.asarray, params))}
+    tree = _tree(cell, row(LINEN, cell, "Flax Linen"), jax.tree.map(np.asarray, params))
+    return {"params": jax.tree.map(np.array, tree)}
 
 
 def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
     """Load the weights of an NNX `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` or `GRUCell`.
 
     Args:
-        cell: `SimpleRNN`, `LSTM` or `GRU`.
+        cell: `SimpleRNN`, `LSTM` or `GRU`; `ReLURNN` for `SimpleCell(activation_fn=nnx.relu)`,
+            which weights do not show.
         state: `nnx.state(module)`, or the nested dict of arrays that `nnx.to_pure_dict` makes of
             it. Under `nnx.RNN` it is `nnx.state(rnn.cell)`.
 
@@ -70,7 +75,7 @@ def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
         ValueError: names or shapes that are not this cell's.
     """
     names = row(NNX, cell, "Flax NNX")
-    return _params(cell, FUSED if "dense_i" in state else names, state)
+    return jax.tree.map(array, _params(cell, FUSED if "dense_i" in state else names, state))
 
 
 def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dict[str, np.ndarray]]:
@@ -94,7 +99,7 @@ def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dic
             "there and cannot represent these weights (linen.GRUCell can, and so can "
             "jaxrnn.flax.nnx.GRUCell with candidate_bias=True)"
         )
-    return tree
+    return jax.tree.map(np.array, tree)
 
 
 def nnx_tree(cell: Cell, params: Params, optimized: bool) -> tuple[dict[str, dict[str, Any]], Any]:

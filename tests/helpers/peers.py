@@ -1,4 +1,4 @@
-"""The recurrent layers of Keras, Haiku and Flax as functions of their own weights.
+"""The recurrent layers of Keras, Haiku, Equinox and Flax as functions of their own weights.
 
 Each `*_peer` gives `Peer(weights, run, load)`: random weights as the library holds them,
 `run(weights, xs, lengths) -> (states, hs)` through the library itself, with states as tuples (h,)
@@ -18,7 +18,8 @@ from flax import nnx
 from jaxrnn import convert
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # Haiku touches names that JAX is about to drop
+    warnings.simplefilter("ignore")  # they touch names that JAX is about to drop
+    import equinox as eqx
     import haiku as hk
 
 KERAS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
@@ -123,9 +124,12 @@ def nnx_peer(cell, dtype="float32", inputs=3, units=5, kind=None):
 
 def haiku_peer(cell, dtype="float32", inputs=3, units=5):
     def network(xs):
-        gru = hk.GRU(units)
+        core = hk.LSTM(units) if cell.name == "lstm" else hk.GRU(units)
         hs, state = hk.dynamic_unroll(
-            gru, xs, jnp.zeros((xs.shape[0], units), dtype), time_major=False
+            core,
+            xs,
+            jax.tree.map(lambda a: jnp.asarray(a, dtype), core.initial_state(xs.shape[0])),
+            time_major=False,
         )
         return state, hs
 
@@ -135,9 +139,38 @@ def haiku_peer(cell, dtype="float32", inputs=3, units=5):
     def run(weights, xs, lengths):
         assert lengths is None, "Haiku's unroll knows no lengths"
         state, hs = transformed.apply(weights, xs)
-        return [[(state,)]], hs
+        return [[tuple(state) if cell.name == "lstm" else (state,)]], hs
 
     def load(weights):
-        return ((convert.from_haiku(cell, weights["gru"]),),)
+        name = "lstm/linear" if cell.name == "lstm" else "gru"
+        return ((convert.from_haiku(cell, weights[name]),),)
 
     return Peer(randomised(shapes, dtype), run, load)
+
+
+def equinox_peer(cell, dtype="float32", inputs=3, units=5, use_bias=True):
+    kind = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}[cell.name]
+    made = kind(inputs, units, use_bias=use_bias, dtype=jnp.dtype(dtype), key=jax.random.key(0))
+    weights, rest = eqx.partition(made, eqx.is_array)
+
+    def run(weights, xs, lengths):
+        assert lengths is None, "Equinox has cells and no layers"
+        network = eqx.combine(weights, rest)
+        zeros = jnp.zeros((2, units) if cell.name == "lstm" else units, dtype)
+
+        def one(xs):
+            def step(state, x):
+                after = network(x, state)
+                after = jnp.stack(after) if cell.name == "lstm" else after
+                return after, after[0] if cell.name == "lstm" else after
+
+            state, hs = jax.lax.scan(step, zeros, xs)
+            return tuple(state) if cell.name == "lstm" else (state,), hs
+
+        states, hs = jax.vmap(one)(xs)
+        return [[states]], hs
+
+    def load(weights):
+        return ((convert.from_equinox(cell, weights),),)
+
+    return Peer(randomised(weights, dtype), run, load)

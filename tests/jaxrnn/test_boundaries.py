@@ -129,7 +129,7 @@ def test_pictures_are_drawn_without_jax_or_the_model(file):
 
 def test_importing_the_library_imports_none_of_the_extras():
     extras = ["tensorflow", "tensorflow_datasets", "orbax", "matplotlib", "tyro", "rich", "keras"]
-    extras += ["torch", "safetensors", "haiku", "flax", "optax"]
+    extras += ["torch", "safetensors", "haiku", "flax", "optax", "equinox", "h5py"]
     code = f"import sys, jaxrnn; print([m for m in {extras} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
