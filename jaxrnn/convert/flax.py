@@ -75,7 +75,12 @@ def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
         ValueError: names or shapes that are not this cell's.
     """
     names = row(NNX, cell, "Flax NNX")
-    return jax.tree.map(array, _params(cell, FUSED if "dense_i" in state else names, state))
+    params = jax.tree.map(array, _params(cell, FUSED if "dense_i" in state else names, state))
+    bias = state.get("candidate_bias")
+    if bias is None or params.bh is None:
+        return params
+    rest = jnp.zeros_like(params.bh[: -bias.shape[0]])
+    return params._replace(bh=jnp.concatenate([rest, array(bias[...])]))
 
 
 def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dict[str, np.ndarray]]:

@@ -12,6 +12,7 @@ from jaxrnn._cells import (
     Cell,
     LSTMState,
     Params,
+    ReLURNN,
     SimpleRNN,
     accumulation_dtype,
     init,
@@ -135,7 +136,7 @@ def carry_dtype(cell: Cell, gates: Any, before: Any) -> Any:
 
     `before` is that of what the cell remembers, an LSTM's c; a SimpleRNN's h is forgotten.
     """
-    return jnp.dtype(gates) if cell is SimpleRNN else jnp.result_type(gates, before)
+    return jnp.dtype(gates) if cell in (SimpleRNN, ReLURNN) else jnp.result_type(gates, before)
 
 
 def cast(tree: Any, dtype: Any) -> Any:
@@ -152,6 +153,15 @@ def one_step(
     after, outputs = step(cell, cast(params, gates), state, inputs)
     dtype = carry_dtype(cell, gates, state[-1])
     return to_carry(cast(after, dtype)), outputs.astype(dtype)
+
+
+def activated(cell: Cell, gate_fn: Any, activation_fn: Any) -> Cell | None:
+    """The library's cell with these functions; None where it has none."""
+    if gate_fn not in (None, jax.nn.sigmoid):
+        return None
+    if activation_fn is jax.nn.relu and cell is SimpleRNN:
+        return ReLURNN
+    return cell if activation_fn in (jnp.tanh, jax.nn.tanh) else None
 
 
 def to_state(cell: Cell, carry: Any) -> AnyState:

@@ -134,10 +134,12 @@ NNX_CELLS = {
     "no cell of anybody's": lambda rngs: NnxOwn(5, 4, rngs),
     "promote_dtype": lambda rngs: our_nnx.GRUCell(5, 4, promote_dtype=rounded, rngs=rngs),
     "residual": lambda rngs: our_nnx.SimpleCell(5, 4, residual=True, rngs=rngs),
-    "activation_fn": lambda rngs: our_nnx.SimpleCell(5, 4, activation_fn=jax.nn.relu, rngs=rngs),
+    "activation_fn": lambda rngs: our_nnx.SimpleCell(5, 4, activation_fn=jax.nn.elu, rngs=rngs),
+    "relu": lambda rngs: our_nnx.SimpleCell(5, 4, activation_fn=jax.nn.relu, rngs=rngs),
     "gate_fn of LSTM": lambda rngs: our_nnx.LSTMCell(5, 4, **relu, rngs=rngs),
     "gate_fn of OptimizedLSTM": lambda rngs: our_nnx.OptimizedLSTMCell(5, 4, **relu, rngs=rngs),
-    "gate_fn of GRU": lambda rngs: our_nnx.GRUCell(5, 4, **relu, rngs=rngs),
+    "gate_fn alone": lambda rngs: our_nnx.GRUCell(5, 4, gate_fn=jax.nn.hard_sigmoid, rngs=rngs),
+    "activation_fn alone": lambda rngs: our_nnx.LSTMCell(5, 4, activation_fn=jnp.sin, rngs=rngs),
     "candidate_bias and gate_fn": lambda rngs: our_nnx.GRUCell(
         5, 4, **relu, candidate_bias=True, bias_init=normal, rngs=rngs
     ),
@@ -148,9 +150,11 @@ LINEN_CELLS = {
     "a cell of one's own": LinenNormed(4),
     "rematerialised": nn.remat(our_linen.LSTMCell)(4),
     "residual": our_linen.SimpleCell(4, residual=True),
+    "relu": our_linen.SimpleCell(4, activation_fn=nn.relu),
     "gate_fn of LSTM": our_linen.LSTMCell(4, **relu),
     "gate_fn of OptimizedLSTM": our_linen.OptimizedLSTMCell(4, **relu),
-    "gate_fn of GRU": our_linen.GRUCell(4, **relu),
+    "gate_fn alone": our_linen.GRUCell(4, gate_fn=jax.nn.hard_sigmoid),
+    "activation_fn alone": our_linen.LSTMCell(4, activation_fn=jnp.sin),
     "carry_init": our_linen.LSTMCell(4, carry_init=nn.initializers.normal(1.0)),
     "MGUCell": nn.MGUCell(4),
 }

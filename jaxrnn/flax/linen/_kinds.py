@@ -9,6 +9,7 @@ from flax.linen import module as linen_module
 
 from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN
 from jaxrnn.convert import from_linen
+from jaxrnn.flax import _common
 from jaxrnn.flax.linen import _cells
 from jaxrnn.flax.linen._cells import RecurrentCell
 
@@ -20,7 +21,6 @@ KINDS: dict[Any, Cell] = {
 }
 _STEPS = (*[c.__call__ for c in KINDS], _cells.LSTMCell.__call__)
 _STARTS = tuple(c.initialize_carry for c in KINDS)
-_GATES = {"gate_fn": (nn.sigmoid, jax.nn.sigmoid), "activation_fn": (nn.tanh, jnp.tanh)}
 
 
 def kind_of(cell: Any) -> Cell | None:
@@ -34,9 +34,7 @@ def kind_of(cell: Any) -> Cell | None:
     kind = next((kind for theirs, kind in KINDS.items() if isinstance(cell, theirs)), None)
     if kind is None or step not in _STEPS or getattr(cell, "residual", False):
         return None
-    if any(getattr(cell, name, known[0]) not in known for name, known in _GATES.items()):
-        return None
-    return kind
+    return _common.activated(kind, getattr(cell, "gate_fn", None), cell.activation_fn)
 
 
 def begins_at_zero(cell: Any) -> bool:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN
+from jaxrnn.flax import _common
 from jaxrnn.flax.nnx import _cells
 from jaxrnn.flax.nnx._own import RecurrentCell
 from jaxrnn.flax.nnx._weights import fused, is_plain, layer_names
@@ -19,7 +18,6 @@ KINDS: dict[Any, Cell] = {
 }
 _STEPS = (*[c.__call__ for c in KINDS], _cells.LSTMCell.__call__, _cells.GRUCell.__call__)
 _STARTS = (*[c.initialize_carry for c in KINDS], _cells.LSTMCell.initialize_carry)
-_GATES = {"gate_fn": (nnx.sigmoid, jax.nn.sigmoid), "activation_fn": (nnx.tanh, jnp.tanh)}
 
 
 def kind_of(cell: Any) -> Cell | None:
@@ -30,7 +28,8 @@ def kind_of(cell: Any) -> Cell | None:
     kind = next((kind for theirs, kind in KINDS.items() if isinstance(cell, theirs)), None)
     if kind is None or step not in _STEPS or getattr(cell, "residual", False):
         return None
-    if any(getattr(cell, name, known[0]) not in known for name, known in _GATES.items()):
+    kind = _common.activated(kind, getattr(cell, "gate_fn", None), cell.activation_fn)
+    if kind is None:
         return None
     layers = [getattr(cell, name) for pair in layer_names(kind, cell) for name in pair]
     return kind if all(is_plain(layer, cell) for layer in layers) else None

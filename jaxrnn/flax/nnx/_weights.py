@@ -18,14 +18,9 @@ def layer_names(kind: Cell, cell: nnx.Module) -> Names:
 
 def fused(kind: Cell, cell: Any) -> Params:
     """The weights of a cell of Flax's or of ours, as the engines want them."""
-    layers = [getattr(cell, name) for pair in layer_names(kind, cell) for name in pair]
     names = [name for pair in layer_names(kind, cell) for name in pair]
-    params = from_nnx(kind, {n: _arrays(layer) for n, layer in zip(names, layers, strict=True)})
-    bias = getattr(cell, "candidate_bias", None)
-    if bias is None or params.bh is None:
-        return params
-    rest = jnp.zeros_like(params.bh[: -bias.shape[0]])
-    return params._replace(bh=jnp.concatenate([rest, bias[...]]))
+    tree: dict[str, Any] = {name: _arrays(getattr(cell, name)) for name in names}
+    return from_nnx(kind, tree | {"candidate_bias": getattr(cell, "candidate_bias", None)})
 
 
 def _arrays(layer: nnx.Linear) -> dict[str, Array]:

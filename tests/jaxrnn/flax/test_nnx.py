@@ -33,8 +33,9 @@ def test_initialisers_draw_each_gate_by_itself(cell):
     )
     for block in jnp.split(module.params.wh, cell.gates, axis=1):
         assert_close(block @ block.T, jnp.eye(4), 1e-5)
-    blocks = [np.asarray(b).tobytes() for b in jnp.split(module.params.wx, cell.gates, axis=1)]
-    assert len(set(blocks)) == cell.gates
+    for matrix in (module.params.wx, module.params.wh):
+        blocks = [np.asarray(b).tobytes() for b in jnp.split(matrix, cell.gates, axis=1)]
+        assert len(set(blocks)) == cell.gates
     assert 0.5 < float(jnp.std(module.params.wx)) < 1.5
     np.testing.assert_array_equal(module.params.bx, 3.0)
     if cell.recurrent_bias:
@@ -117,6 +118,21 @@ def test_carries_are_drawn_when_asked_for():
     assert_close(stream, (c, h), 0)
     with pytest.raises(ValueError, match="carry_init needs rngs"):
         cell.initialize_carry((2, 5), None, normal)
+
+
+def test_a_state_of_ones_own_is_drawn_field_by_field():
+    """In a cell of the library's form, from Flax's stream and in its order."""
+
+    class OwnCell(rnn.RecurrentCell):
+        kind = jaxrnn.LSTM
+
+    cell, normal = OwnCell(5, 4, rngs=nnx.Rngs(0)), nnx.initializers.normal(1.0)
+    drawn = cell.initialize_carry((6, 5), nnx.Rngs(carry=1), normal)
+    expected = make(jaxrnn.LSTM).initialize_carry((6, 5), nnx.Rngs(carry=1), normal)
+    assert_close(drawn, expected, 0)
+    assert not np.array_equal(*drawn)
+    zeros = cell.initialize_carry((6, 5))
+    assert zeros[0].unsafe_buffer_pointer() != zeros[1].unsafe_buffer_pointer()
 
 
 @every_cell

@@ -96,6 +96,23 @@ def test_gradients_are_flaxs(build):
     assert_close(actual, expected, 1e-5)
 
 
+@pytest.mark.parametrize("build", [
+    nnx_cell(NNX_CELLS["gate_fn alone"]), linen_cell(LinenNormed(4)),
+])  # fmt: skip
+def test_nan_in_the_padding_reaches_no_gradient(build):
+    ours, _ = build()
+    xs = np.array(random_xs())
+    for row, length in enumerate(LENGTHS):
+        xs[row, length:] = np.nan
+
+    def loss(xs):
+        return jnp.sum(jnp.sin(traceable(ours)(xs, seq_lengths=LENGTHS)))
+
+    gradient = jax.grad(loss)(jnp.asarray(xs))
+    assert_close(gradient, jax.grad(loss)(jnp.nan_to_num(xs)))
+    assert float(jnp.abs(gradient).max()) > 0.01
+
+
 def test_a_learned_first_carry_has_a_gradient():
     """Though its cell's step is run by an engine."""
     modules = nnx_cell(NNX_CELLS["a learned first carry"])()
