@@ -43,8 +43,12 @@ def from_linen(cell: Cell, variables: Mapping[str, Any]) -> Params:
     Raises:
         ValueError: names or shapes that are not this cell's.
     """
-    names = row(LINEN, cell, "Flax Linen")
-    return jax.tree.map(array, _params(cell, names, variables.get("params", variables)))
+    return jax.tree.map(array, linen_params(cell, variables.get("params", variables)))
+
+
+def linen_params(cell: Cell, tree: Mapping[str, Any]) -> Params:
+    """The same from the parameters alone, and without a copy of those that are one array."""
+    return _params(cell, row(LINEN, cell, "Flax Linen"), tree)
 
 
 def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, dict[str, np.ndarray]]]:
@@ -74,13 +78,18 @@ def from_nnx(cell: Cell, state: Mapping[str, Any]) -> Params:
     Raises:
         ValueError: names or shapes that are not this cell's.
     """
+    return jax.tree.map(array, nnx_params(cell, state))
+
+
+def nnx_params(cell: Cell, state: Mapping[str, Any]) -> Params:
+    """The same without a copy of those that are one array."""
     names = row(NNX, cell, "Flax NNX")
-    params = jax.tree.map(array, _params(cell, FUSED if "dense_i" in state else names, state))
+    params = _params(cell, FUSED if "dense_i" in state else names, state)
     bias = state.get("candidate_bias")
     if bias is None or params.bh is None:
         return params
     rest = jnp.zeros_like(params.bh[: -bias.shape[0]])
-    return params._replace(bh=jnp.concatenate([rest, array(bias[...])]))
+    return params._replace(bh=jnp.concatenate([rest, jnp.asarray(bias[...])]))
 
 
 def to_nnx(cell: Cell, params: Params, optimized: bool = False) -> dict[str, dict[str, np.ndarray]]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax.linen import module as linen_module
 
 from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN
-from jaxrnn.convert import from_linen
+from jaxrnn.convert.flax import linen_params
 from jaxrnn.flax import _common
 from jaxrnn.flax.linen import _cells
 from jaxrnn.flax.linen._cells import RecurrentCell
@@ -58,7 +58,7 @@ def weights(cell: Any, carry: Any, shape: tuple[int, ...]) -> Params:
         cell(carry, jnp.zeros(shape, cell.param_dtype))
     kind = kind_of(cell)
     assert kind is not None
-    params = from_linen(kind, nn.unbox(cell.variables["params"]))
+    params = linen_params(kind, nn.unbox(cell.variables["params"]))
     if carry is None and params.wh.shape[0] != cell.features:
         raise ValueError(
             f"features is {cell.features}; the weights have {params.wh.shape[0]} units: "

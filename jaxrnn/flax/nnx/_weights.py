@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from jaxrnn._cells import Cell, Params, check_params
-from jaxrnn.convert.flax import FUSED, NNX, Names, from_nnx
+from jaxrnn.convert.flax import FUSED, NNX, Names, nnx_params
 
 
 def layer_names(kind: Cell, cell: nnx.Module) -> Names:
@@ -20,7 +20,7 @@ def fused(kind: Cell, cell: Any) -> Params:
     """The weights of a cell of Flax's or of ours, as the engines want them."""
     names = [name for pair in layer_names(kind, cell) for name in pair]
     tree: dict[str, Any] = {name: _arrays(getattr(cell, name)) for name in names}
-    return from_nnx(kind, tree | {"candidate_bias": getattr(cell, "candidate_bias", None)})
+    return nnx_params(kind, tree | {"candidate_bias": getattr(cell, "candidate_bias", None)})
 
 
 def _arrays(layer: nnx.Linear) -> dict[str, Array]:
