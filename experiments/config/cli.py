@@ -147,12 +147,16 @@ def parse(
     if help.asked(args):
         help.show(settings, args, prog, default)
     complaint = io.StringIO()
+    # tyro's box is of other marks where standard output is not "utf-8", as in a notebook.
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(printed):
             base: dict[str, Any] = {} if default is None else {"default": default}
             parsed = tyro.cli(settings, args=args, prog=prog, description=None, **base)
     except SystemExit as stop:
         if not stop.code:
+            printed.seek(0)
+            print(printed.read(), end="")
             raise
         raise UserError(_one_line(complaint.getvalue())) from None
     check_ranges(parsed)
@@ -184,6 +188,10 @@ def _one_line(box: str) -> str:
     rows = [row.strip("│ ").strip() for row in bare.splitlines() if row[:1] == "│"]
     parts = " ".join("|" if set(row) <= {"─"} else row for row in rows).split("|")
     message = parts[0].strip().rstrip(".") or bare.strip()
+    # tyro repeats the whole help of what is missing.
+    if missing := re.match(r"Missing from .*?: (\S+)", message):
+        message = f"{missing.group(1).strip('{}')} is missing"
+    message = message.replace("Expected 1 values", "Expected 1 value")
     similar = re.search(r"Perhaps you meant:\s*(--\S+)", bare.replace("│", " "))
     if similar:
         return f"{message}; did you mean {similar.group(1)}?"

@@ -39,14 +39,14 @@ class Text:
     test_fraction: Annotated[
         float | None, Range(0, 1, open_low=True, open_high=True), path("0.2", metavar="FLOAT")
     ] = None
-    """Share of your own texts that is kept for the test, of each label alike, where they say
-    nothing of one."""
+    """Share of your own texts that is kept for the test, the same of each label, where none is
+    marked as one to test on."""
     data_dir: Annotated[str | None, path("TFDS's own")] = None
     """TFDS's data_dir."""
     vocabulary: Annotated[int, Range(4, 10**6)] = 10000
-    """Ids: padding, start, unknown and the most frequent words."""
+    """Number of ids: padding, start, unknown, and the most frequent words."""
     max_length: Annotated[int, Range(1, 10**5)] = 500
-    """Steps; longer reviews are cut."""
+    """Most steps, one for each word; longer reviews are cut."""
     truncate: Literal["head", "tail"] = "head"
     """Which end of a longer review is cut off; the verdict often stands at its end."""
     validation_fraction: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2

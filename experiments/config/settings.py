@@ -65,9 +65,9 @@ class Training:
     """Step size, at its highest."""
     epsilon: Annotated[float, Range(0, 1, open_low=True)] = 1e-7
     """Added to the root of the second moment (rmsprop: under it). What is rare has a small one and
-    hence large steps: adam with 1e-4 does not learn it by heart."""
+    hence takes large steps; with 1e-4, adam does not learn it by heart."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
-    """How the learning rate falls to zero over all epochs, or that it does not."""
+    """How the learning rate falls to zero over all epochs; constant: not at all."""
     clip_norm: Annotated[float, Positive] = 1.0
     """Gradients whose norm over all parameters is larger are scaled down to it."""
     weight_decay: Annotated[float, Range(0, 10)] = 0.0
@@ -117,7 +117,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """Where it is computed; changes nothing of what is computed but rounding."""
+    """Where it is computed; this changes nothing of the results but rounding."""
 
     devices: Annotated[int | None, Range(1, 2**20), path("one", metavar="INT")] = None
     """Devices that share each batch; with --pmap or --processes, all there are by default."""

@@ -1,7 +1,8 @@
 """Makes texts of the user's own a data set: which are trained and tested on, classes, ids."""
 
-from collections import Counter
-from collections.abc import Iterable
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from experiments.data.own_files import LABEL, TEST, TEXT, TRAIN, Row, digest, re
 from experiments.data.reviews import TextData
 from experiments.data.shuffling import split_test
 from experiments.data.source import Say
-from experiments.data.text import index
+from experiments.data.text import index, words
 
 MOST_CLASSES = 1000
 TEST_FRACTION = 0.2
+NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]+)?")
 
 
 def load_own(asked: Text, seed: int, say: Say) -> TextData:
@@ -49,7 +51,9 @@ def load_own(asked: Text, seed: int, say: Say) -> TextData:
     shown = ", ".join(f"{label} {labels[label]:,}" for label in classes[:20])
     more = "" if len(classes) <= 20 else f" and {len(classes) - 20} more"
     say(f"{file}: {len(train):,} texts to train on ({shown}{more}) and {len(test):,} to test on")
-    first, second, words = index(*numbered)
+    for line in _doubts(train, test):
+        say(line)
+    first, second, vocabulary = index(*numbered)
     digests = {"source": digest(file)}
     if asked.test_data is not None:
         digests["test source"] = digest(Path(asked.test_data))
@@ -57,7 +61,7 @@ def load_own(asked: Text, seed: int, say: Say) -> TextData:
         f"{file.resolve().name}/" if file.is_dir() else file.name,
         first.limit(asked.vocabulary),
         second.limit(asked.vocabulary),
-        words.first(asked.vocabulary),
+        vocabulary.first(asked.vocabulary),
         classes,
         digests,
     )
@@ -107,8 +111,40 @@ def _parts(asked: Text, seed: int) -> tuple[list[Row], list[Row]]:
 
 
 def _in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """By name; where all are numbers, by these: 9 before 10."""
+    """By name; where all are numbers, by these: -1, 9, 9.5, 10."""
     ordered = sorted(labels)
-    if all(label.isascii() and label.isdigit() for label in ordered):
-        ordered.sort(key=int)
+    if all(NUMBER.fullmatch(label) for label in ordered):
+        ordered.sort(key=float)
     return tuple(ordered)
+
+
+def _doubts(train: Sequence[Row], test: Sequence[Row]) -> Iterator[str]:
+    """What makes the result on these texts doubtful, though all can be read."""
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    for row in train:
+        labels[row.text].add(row.label)
+    if again := sum(row.text in labels for row in test):
+        yield (
+            f"{again:,} of the {len(test):,} texts to test on {_are(again)} trained on, too: the "
+            "test accuracy is too good"
+        )
+    if torn := [text for text, several in labels.items() if len(several) > 1]:
+        yield f"{len(torn):,} {_texts(torn)} to train on with more than one label: {torn[0]!r:.40}"
+    if bare := [row for row in (*train, *test) if not words(row.text)]:
+        yield f"{len(bare):,} {_texts(bare)} without a word: {bare[0].where}"
+    tested = {row.label for row in test}
+    if untested := sorted({row.label for row in train} - tested):
+        yield f"there is no text to test on of {', '.join(map(repr, untested))[:100]}"
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in dict.fromkeys(row.label for row in train):
+        alike[label.casefold()].append(label)
+    if same := [several for several in alike.values() if len(several) > 1]:
+        yield f"the labels {' and '.join(map(repr, same[0]))} differ in their capitals alone"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _texts(found: Sequence[object]) -> str:
+    return "text is" if len(found) == 1 else "texts are"

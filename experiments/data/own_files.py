@@ -59,8 +59,8 @@ def read(path: Path) -> list[Row]:
 def _of_table(path: Path, content: str) -> Iterator[Row]:
     """Rows of a table; numbered as a spreadsheet does, the one with the names of columns first."""
     first = content.splitlines()[0] if content.strip() else ""
-    # Where the comma is decimal, spreadsheets write semicolons.
-    marks = "\t" if path.suffix.lower() == ".tsv" else ",;"
+    # Where the comma is decimal, spreadsheets write semicolons; some programs write tabs.
+    marks = "\t" if path.suffix.lower() == ".tsv" else ",;\t"
     mark = max(marks, key=first.count)
     names: list[str] = []
     for where, fields in _fields(path, content, mark):
@@ -112,7 +112,9 @@ def _of_json(path: Path, content: str) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: this is no JSON ({error}); give an object") from None
+            raise UserError(
+                f"{where}: this is no JSON ({error}); give an object in each line"
+            ) from None
         if not isinstance(row, dict):
             raise UserError(f"{where}: this is no object with {TEXT} and {LABEL}; give one a line")
         for needed in (TEXT, LABEL):
@@ -130,6 +132,12 @@ def _of_json(path: Path, content: str) -> Iterator[Row]:
 
 def _of_directory(path: Path) -> Iterator[Row]:
     names = {place.name for place in _directories(path)}
+    if {TRAIN, TEST} < names:
+        other = min(names - {TRAIN, TEST})
+        raise UserError(
+            f"{path} has {TRAIN} and {TEST}, and {other} beside them; move that elsewhere, or give "
+            "one of them"
+        )
     parts = {TRAIN: path / TRAIN, TEST: path / TEST} if names == {TRAIN, TEST} else {"": path}
     for part, place in parts.items():
         labels = _directories(place)

@@ -40,11 +40,11 @@ class Settings:
     """The text, or the file of the picture; several are answered in a table. - is standard
     input."""
     file: Annotated[str | None, path("none", metavar="FILE")] = None
-    """Read the text from this file, in UTF-8; or the picture."""
+    """Read the text, in UTF-8, or the picture from this file."""
     lines: Annotated[str | None, path("none", metavar="FILE")] = None
     """Answer each line of this file as a text of its own."""
     format: Format = "table"
-    """How several answers are written; csv and json are for programs."""
+    """How answers are written; csv and json are for programs."""
     explain: bool = False
     """Show how the answer moved, word by word or row by row, here and as a picture."""
     out: Annotated[str | None, path("explain.png in RUN_DIR", metavar="PNG")] = None

@@ -27,6 +27,17 @@ class Loaded:
     summary: dict[str, Any] | None
     path: Path | None = None
 
+    def __repr__(self) -> str:
+        """What a person asks first: a notebook shows it."""
+        best = best_row(self.rows)
+        test = (
+            f"test accuracy {self.summary['test_accuracy']:.2%}" if self.summary else "not tested"
+        )
+        return (
+            f"Loaded({self.name}: best validation accuracy {best['val_accuracy']:.2%} in epoch "
+            f"{best['epoch']} of {len(self.rows)}, {test}; .config, .rows, .summary, .path)"
+        )
+
 
 def load(directory: str | Path) -> Loaded:
     """Read one run.

@@ -1,6 +1,7 @@
 """One clear line for every mistake, and quick help."""
 
 import dataclasses
+import io
 import os
 import subprocess
 import sys
@@ -78,6 +79,32 @@ def test_a_mistake_names_what_one_can_type(args, message):
     with pytest.raises(UserError) as caught:
         parse(Positional, args)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "UTF-8", "latin-1"])
+def test_a_mistake_is_one_line_whatever_takes_the_output(monkeypatch, encoding):
+    """tyro draws a box of other marks where it is not "utf-8": in a notebook it is "UTF-8"."""
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    with pytest.raises(UserError) as caught:
+        parse(Imdb, ["--units", "many"])
+    said = "Error parsing --units: invalid literal for int() with base 10: 'many'; see --help"
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "message"),
+    [
+        ("predict", [], "RUN_DIR is missing; see --help"),
+        ("checkpoint", [], "verify is missing; see --help"),
+        ("imdb", ["--units"], "Missing value for argument '--units'. Expected 1 value; see --help"),
+    ],
+)
+def test_what_is_missing_is_named(command, args, message):
+    done = subprocess.run(
+        [sys.executable, "-m", f"experiments.{command}", *args],
+        capture_output=True, text=True, cwd=ROOT, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
 
 
 @pytest.mark.parametrize(
@@ -300,6 +327,20 @@ def test_the_help_of_images_does_not_speak_of_words():
 def test_the_help_shows_the_settings_of_a_command():
     assert "direction. (default: 128)" in joined(help_of("mnist", "--help"))
     assert "(default: 0.003)" in joined(help_of("imdb", "--help"))
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_list_of_commands_is_indented_and_fits(monkeypatch, capsys, columns):
+    from experiments.__main__ import main
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    main()
+    purposes = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line and not line.startswith(("python", "Each"))
+    ]
+    assert all(line.startswith("    ") and len(line) <= columns for line in purposes)
 
 
 def test_the_commands_are_listed():

@@ -120,6 +120,56 @@ def test_numbers_are_classes_in_their_order(tmp_path):
     assert loaded(tmp_path / "a.jsonl").classes == ("1", "9", "10")
 
 
+@pytest.mark.parametrize(
+    ("labels", "ordered"),
+    [("10 -1 2", "-1 2 10"), ("10.0 1.5 2", "1.5 2 10.0"), ("10 2 b", "10 2 b")],
+)
+def test_any_numbers_are_in_their_order(tmp_path, labels, ordered):
+    rows = [(f"text {n}", label) for label in labels.split() for n in range(5)]
+    data = loaded(write(tmp_path / "n.csv", table(rows, names=("text", "label"))))
+    assert data.classes == tuple(ordered.split())
+
+
+def test_tabs_are_found_whatever_the_file_is_called(tmp_path):
+    first, second = (
+        loaded(write(tmp_path / name, table(ROWS, "\t"))) for name in ("a.tsv", "a.csv")
+    )
+    np.testing.assert_array_equal(first.train.tokens, second.train.tokens)
+
+
+def test_what_makes_a_result_doubtful_is_said(tmp_path):
+    rows = [
+        ("a ball", "sport", "train"), ("a ball", "Sport", "train"), ("soup", "food", "train"),
+        ("?!", "food", "train"), ("a ball", "sport", "test"), ("soup", "food", "test"),
+        ("bread", "food", "test"),
+    ]  # fmt: skip
+    said: list[str] = []
+    file = write(tmp_path / "t.csv", table(rows))
+    loaded(file, said=said)
+    assert said[1:] == [
+        "2 of the 3 texts to test on are trained on, too: the test accuracy is too good",
+        "1 text is to train on with more than one label: 'a ball'",
+        f"1 text is without a word: {file}, row 5",
+        "there is no text to test on of 'Sport'",
+        "the labels 'sport' and 'Sport' differ in their capitals alone",
+    ]
+
+
+def test_texts_without_fault_are_not_doubted(tmp_path):
+    said: list[str] = []
+    rows = [(f"text {n}", label, part) for n, label in enumerate("abab") for part in ("train",)]
+    rows += [("other", "a", "test"), ("another", "b", "test")]
+    loaded(write(tmp_path / "t.csv", table(rows)), said=said)
+    assert len(said) == 1
+
+
+def test_what_lies_beside_both_parts_is_named(tmp_path):
+    place = directory(tmp_path / "g", ROWS)
+    (place / "unsup").mkdir()
+    with pytest.raises(UserError, match="has train and test, and unsup beside them; move that"):
+        loaded(place)
+
+
 def test_the_words_are_those_of_the_training_part(tmp_path):
     rows = [("good", "a", "train"), ("bad", "b", "train"), ("unheard good", "a", "test")]
     data = loaded(write(tmp_path / "a.csv", table(rows)))

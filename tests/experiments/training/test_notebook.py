@@ -85,3 +85,14 @@ def test_curves_grow_in_a_notebook(tmp_path, monkeypatch):
     assert [how for how, _ in shown] == ["shown", "updated", "updated", "updated"]
     assert shown[-1][1] == (tmp_path / "run" / "curves.png").read_bytes()
     assert len({content for _, content in shown}) == 4
+
+
+def test_a_run_is_shown_in_a_line(tmp_path):
+    """And not as all its settings, which fill the screen."""
+    run = imdb.fit(run_dir=str(tmp_path / "run"), **SMALL)
+    best = max(run.rows, key=lambda row: row["val_accuracy"])
+    assert repr(run) == (
+        f"Loaded(run: best validation accuracy {best['val_accuracy']:.2%} in epoch "
+        f"{best['epoch']} of 3, test accuracy {run.summary['test_accuracy']:.2%}; "
+        ".config, .rows, .summary, .path)"
+    )
