@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from root import ROOT
+from root import ROOT, one_device
 from small_run import TEXT, rows
 from tables import assert_close
 
@@ -230,10 +230,7 @@ def launch(path, *flags):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
-    }  # fmt: skip
+    environment = one_device() | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     return [
         subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "helpers" / "one_process.py"),

@@ -8,26 +8,19 @@ import subprocess
 import sys
 import time
 
-import jax
 import pytest
-from root import ROOT
+from root import ROOT, one_device
 
 TRAIN = [sys.executable, str(ROOT / "tests" / "helpers" / "train_tiny.py")]
 
 
 def start(path, cell, *moment):
-    # One device, and the compile cache of all tests: a start is imports and reading.
-    env = os.environ | {
-        "XLA_FLAGS": "",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or "",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
     return subprocess.Popen(
         [*TRAIN, str(path), cell, *moment],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=env,
+        env=one_device(),  # and the compile cache of all tests: imports and reading
     )
 
 
