@@ -67,26 +67,31 @@ def test_the_kernels_are_there_where_a_compiler_is():
 @every_cell
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("keep_gates", [True, False])
-def test_sizes(cell, sizes, keep_gates):
-    """Equals the scan at sizes around every boundary of the kernels."""
+@pytest.mark.parametrize("vectors", ["portable", "avx2", "widest"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sizes(cell, sizes, keep_gates, vectors, dtype):
+    """Equals the scan at sizes around every boundary of the kernels, with vectors of any width."""
     T, B, *_ = sizes
     ragged, reverse = T * B > 1, B % 2 == 1
-    engine = functools.partial(native, keep_gates=keep_gates)
-    actual = weighted(cell, engine, sizes, "float32", ragged, reverse)
-    expected = weighted(cell, scan, sizes, "float32", ragged, reverse)
-    # Sums of up to 500 terms of size 1 in another order, in float32; gradients sum over steps too.
-    assert_close(actual, expected, 5e-5)
+    if operation.VECTORS.index(vectors) > library.widest():
+        vectors = "widest"  # of this processor
+    engine = functools.partial(native, keep_gates=keep_gates, vectors=vectors)
+    with jax.enable_x64(dtype == "float64"):
+        actual = weighted(cell, engine, sizes, dtype, ragged, reverse)
+        expected = weighted(cell, scan, sizes, dtype, ragged, reverse)
+        assert {str(leaf.dtype) for leaf in jax.tree.leaves(actual)} == {dtype}
+        # Sums of up to 500 terms of size 1 in another order; gradients sum over steps too.
+        assert_close(actual, expected, {"float32": 5e-5, "float64": 1e-12}[dtype])
 
 
 @compiled
-@every_cell
-@pytest.mark.parametrize("sizes", ["above", "long", "far"])
-def test_float64(cell, sizes):
-    with jax.enable_x64(True):
-        actual = weighted(cell, native, SIZES[sizes], "float64", True, False)
-        expected = weighted(cell, scan, SIZES[sizes], "float64", True, False)
-        assert {str(leaf.dtype) for leaf in jax.tree.leaves(actual)} == {"float64"}
-        assert_close(actual, expected, 1e-12)
+@pytest.mark.parametrize("vectors", ["avx2", "avx512"])
+def test_vectors_that_this_processor_lacks_are_refused(vectors):
+    engine = functools.partial(native, vectors=vectors)
+    if operation.VECTORS.index(vectors) <= library.widest():
+        pytest.skip("this processor has them")
+    with pytest.raises(Exception, match="no such vectors"):
+        weighted(jaxrnn.GRU, engine, SIZES["one"], "float32", True, True)
 
 
 @compiled
@@ -110,21 +115,6 @@ def test_no_thread_is_left_behind():
     for _ in range(5):
         run()
     assert len(set(os.listdir("/proc/self/task")) - before) == 0
-
-
-@compiled
-@every_cell
-@pytest.mark.parametrize("vectors", ["portable", "avx2", "avx512"])
-def test_every_vector_width(cell, vectors):
-    """The kernels for other processors than this one, as far as this one can run them."""
-    engine = functools.partial(native, vectors=vectors)
-    if operation.VECTORS.index(vectors) > library.widest():
-        with pytest.raises(Exception, match="no such vectors"):
-            weighted(cell, engine, SIZES["above"], "float32", True, True)
-        return
-    for sizes in ("below", "above", "far"):
-        actual = weighted(cell, engine, SIZES[sizes], "float32", True, True)
-        assert_close(actual, weighted(cell, scan, SIZES[sizes], "float32", True, True), 5e-5)
 
 
 @compiled
