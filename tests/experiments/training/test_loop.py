@@ -1,4 +1,4 @@
-"""A run from start to end on a small corpus: its files, its promises, its resumption."""
+"""Follows a run from start to end on a small corpus: its files, its promises, its resumption."""
 
 import dataclasses
 import json
@@ -117,7 +117,7 @@ def test_a_row_is_the_sums_of_its_own_epoch(tmp_path):
 RESUMED = ["--dropout", "0.3", "--optimizer", "adam", "--average", "0.9"]
 
 
-@pytest.fixture(scope="module", params=["rnn", "lstm", "gru"])
+@pytest.fixture(scope="module")
 def never_stopped(request, tmp_path_factory):
     """A cell, and a run of it from start to end."""
     path = tmp_path_factory.mktemp("never") / "stopped"
@@ -125,7 +125,13 @@ def never_stopped(request, tmp_path_factory):
     return request.param, path
 
 
+# With one cell, for nothing of this knows the cell; by hand with all.
 @pytest.mark.parametrize("step", [2, 4, 5])
+@pytest.mark.parametrize(
+    "never_stopped",
+    ["lstm", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("rnn", "gru"))],
+    indirect=True,
+)
 def test_resume(tmp_path, never_stopped, step):
     """Stopped by a signal within an epoch, at its end, after it: as if never stopped, bitwise."""
     cell, straight = never_stopped

@@ -1,4 +1,4 @@
-"""A run whose directory is deleted, moved, edited or given to another while it trains."""
+"""Deletes, moves, edits and gives to another the directory of a run that trains."""
 
 import json
 import shutil
@@ -161,11 +161,17 @@ def test_a_result_is_not_written_where_the_run_is_not(tmp_path):
 # --- the readers -----------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "other"
+    runner(path, "--cell", "gru", "--seed", "3").fit()
+    return path
+
+
 @pytest.mark.parametrize("file", ["config.json", "metrics.jsonl", "summary.json", "checkpoints"])
-def test_files_of_two_runs_are_told_by_every_reader(tmp_path, whole, file):
-    mixed, other = tmp_path / "mixed", tmp_path / "other"
+def test_files_of_two_runs_are_told_by_every_reader(tmp_path, whole, other, file):
+    mixed = tmp_path / "mixed"
     shutil.copytree(whole, mixed)
-    runner(other, "--cell", "gru", "--seed", "3").fit()
     (shutil.rmtree if file == "checkpoints" else lambda path: path.unlink())(mixed / file)
     (shutil.copytree if file == "checkpoints" else shutil.copy)(other / file, mixed / file)
     if file == "metrics.jsonl":
