@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+# Of MurmurHash3's finalizer; the last shift is followed by no product.
+SHIFTS, MULTIPLIERS = (16, 13, 16), (0x85EBCA6B, 0xC2B2AE35)
+
 
 class Bigrams(nnx.Module):
     """Ids [B, T] to features [B, T, F] of each word together with the one before it.
@@ -39,6 +42,6 @@ def row(ids: jax.Array, rows: int) -> jax.Array:
 
 def _mix(bits: jax.Array) -> jax.Array:
     """MurmurHash3's finalizer, a permutation of the 32-bit numbers."""
-    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x85EBCA6B)
-    bits = (bits ^ (bits >> 13)) * jnp.uint32(0xC2B2AE35)
-    return bits ^ (bits >> 16)
+    for shift, multiplier in zip(SHIFTS, MULTIPLIERS, strict=False):
+        bits = (bits ^ (bits >> shift)) * jnp.uint32(multiplier)
+    return bits ^ (bits >> SHIFTS[-1])

@@ -21,6 +21,7 @@ PURE |= {"collections", "contextlib", "dataclasses", "functools", "itertools", "
 PURE |= {"typing"}
 OUTSIDE = {
     "jaxrnn/flax/": {"flax", "importlib"},
+    "jaxrnn/convert/onnx.py": {"onnx"},
     "jaxrnn/engines/_native/library.py": {"ctypes", "importlib", "pathlib", "re"},
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval"}
@@ -129,7 +130,7 @@ def test_pictures_are_drawn_without_jax_or_the_model(file):
 
 def test_importing_the_library_imports_none_of_the_extras():
     extras = ["tensorflow", "tensorflow_datasets", "orbax", "matplotlib", "tyro", "rich", "keras"]
-    extras += ["torch", "safetensors", "haiku", "flax", "optax", "equinox", "h5py"]
+    extras += ["torch", "safetensors", "haiku", "flax", "optax", "equinox", "h5py", "onnx"]
     code = f"import sys, jaxrnn; print([m for m in {extras} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
