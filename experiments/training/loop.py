@@ -143,7 +143,7 @@ class Runner:
         if stopped is None:
             return self._finish()
         if self.rows and self.processes.leader:
-            curves.draw(self.directory.path)
+            self.store.beside(lambda: curves.draw(self.directory.path))
         return stopped
 
     def _epochs(self, state: TrainState, seconds: float) -> Stopped | None:
@@ -207,13 +207,17 @@ class Runner:
         self.rows.append(row)
         state = state.next_epoch()
         self.store.save(state, self.rows, 0.0, score=val_accuracy)
-        if self.processes.leader:
-            self.directory.write_rows(self.rows)
-            self.picture.draw(time.perf_counter())
-            if self.run.log is not None:
-                events.epoch(self.directory.path, row, float(self.rate(row["step"] - 1)))
+        if self.processes.leader and not self.store.beside(self._write_beside):
+            self.store.save(state, self.rows, 0.0, score=val_accuracy)
         self.screen.row(row, self.training.epochs, best=best_row(self.rows) is row)
         return state
+
+    def _write_beside(self) -> None:
+        self.directory.write_rows(self.rows)
+        self.picture.draw(time.perf_counter())
+        if self.run.log is not None:
+            row = self.rows[-1]
+            events.epoch(self.directory.path, row, float(self.rate(row["step"] - 1)))
 
     def _signal(self, signals: list[int]) -> int:
         """The signal that came to any of the processes, or 0."""
@@ -272,13 +276,9 @@ class Runner:
             numbers.append(f"val {self.rows[-1]['val_accuracy']:.1%}")
         done, total = n + 1, self.task.train.steps_per_epoch
         ahead = (self.training.epochs - epoch) * total - done
+        rate, left = seconds and self.training.batch_size / seconds, seconds and ahead * seconds
         bar.update(
-            self._epoch_name(epoch),
-            done,
-            total,
-            numbers=numbers,
-            rate=seconds and self.training.batch_size / seconds,
-            seconds_left=seconds and ahead * seconds,
+            self._epoch_name(epoch), done, total, numbers=numbers, rate=rate, seconds_left=left
         )
 
     def _epoch_name(self, epoch: int) -> str:

@@ -135,6 +135,19 @@ class Store:
         self.saved = step
         return step
 
+    def beside(self, write: Callable[[], object]) -> bool:
+        """Write what stands beside the checkpoints; whether the directory is this run's still.
+
+        One that goes meanwhile is no mistake of what is written: `save` makes it anew.
+        """
+        if self.lock.holds():
+            try:
+                write()
+            except (OSError, UserError):
+                if self.lock.holds():
+                    raise
+        return self.lock.holds()
+
     def lost(self) -> str:
         """What is lost if the process ends now."""
         if self.saved is None:

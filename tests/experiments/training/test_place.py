@@ -122,6 +122,46 @@ def test_a_directory_that_is_gone_is_made_anew(tmp_path, whole, capsys, how):
         assert rows(away) == rows(whole)
 
 
+@pytest.mark.parametrize("epoch", [2, 3])
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_directory_that_goes_while_its_picture_is_drawn(tmp_path, whole, capsys, how, epoch):
+    """That takes longer than an epoch of a small run; after the last one, too."""
+    path, away = tmp_path / "run", tmp_path / "away"
+    run = runner(path)
+    draw = run.picture.draw
+
+    def disturbed_draw(now):
+        if len(run.rows) == epoch:
+            shutil.rmtree(path) if how == "deleted" else path.rename(away)
+            run.picture.drawn = float("-inf")
+        draw(now)
+
+    run.picture.draw = disturbed_draw
+    summary = run.fit()
+    assert "was deleted or moved while this run trained; it is made anew" in (
+        " ".join(capsys.readouterr().out.split())
+    )
+    assert rows(path) == rows(whole)
+    assert checkpoint_digest(path) == checkpoint_digest(whole)
+    assert summary["test_accuracy"] == load(path).summary["test_accuracy"]
+
+
+def test_another_run_that_came_while_the_picture_was_drawn_is_left_alone(tmp_path):
+    path, there = tmp_path / "run", {}
+    run = runner(path)
+
+    def draw(now):
+        shutil.rmtree(path)
+        runner(path, "--units", "5").fit()
+        there.update(files(path))
+        raise UserError("the picture cannot be drawn")
+
+    run.picture.draw = draw
+    with pytest.raises(UserError, match="holds another run, begun while this one trained"):
+        run.fit()
+    assert files(path) == there
+
+
 @pytest.mark.parametrize("text", [None, "{}"])
 def test_a_config_that_is_gone_or_edited_is_written_again(tmp_path, capsys, text):
     path, config = tmp_path / "run", []
