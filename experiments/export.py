@@ -1,12 +1,16 @@
 """Export a finished run's best model as files that other programs read without this project.
 
     python -m experiments.export RUN            write RUN/export/
+    python -m experiments.export RUN --onnx     the same, and model.onnx
     python -m experiments.export RUN --check    read it back and compare it with the checkpoint
 
     model.stablehlo        the program, (weights, inputs, lengths) -> logits: `jax.export`, for CPU,
                            CUDA and TPU, any batch and any number of steps
+    step.stablehlo         one step of it, (weights, states, inputs) -> (states, logits), unless a
+                           layer runs backward
     weights.safetensors    its weights, by name
     vocabulary.txt         the words of a text's run
+    model.onnx             with --onnx, the program and its weights, with ONNX's own recurrent nodes
     export.json            what goes in and what comes out, versions, and the digests of these
     README.md              all that for people, with a loader of some twenty lines
 
@@ -16,11 +20,10 @@ them.
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,13 +33,8 @@ from experiments.config.cli import UserError, parse, run
 from experiments.runs.directory import VOCABULARY, RunDir
 
 if TYPE_CHECKING:
-    import jax
-    import numpy as np
+    pass
 
-    from experiments.runs.load import Trained
-
-
-PROGRAM, WEIGHTS, CARD = "model.stablehlo", "weights.safetensors", "export.json"
 README = "README.md"
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -52,37 +50,72 @@ class Settings:
     """Directory of a run of `experiments.imdb` or `experiments.mnist`."""
     check: bool = False
     """Write nothing; read the export back and compare its answers with the checkpoint's."""
+    onnx: bool = False
+    """Write model.onnx, too (needs onnx); with --check, run it, too (needs onnxruntime)."""
 
 
 def main(args: list[str] | None = None) -> None:
     """Export one run, or check an export."""
     settings = parse(Settings, args, prog="python -m experiments.export")
+    _check_installed(settings)
     directory = RunDir(settings.run_dir)
     target = directory.path / "export"
-    if settings.check:
-        difference = check(directory)
-        print(f"{target}: answers differ from the checkpoint's by at most {difference:.1g}")
+    if not settings.check:
+        print(f"{target}: {', '.join(write(directory, with_onnx=settings.onnx))}")
         return
-    print(f"{target}: {', '.join(write(directory))}")
+    difference = check(directory)
+    print(f"{target}: answers differ from the checkpoint's by at most {difference:.1g}")
+    from experiments.predict import exported
+
+    by_steps = exported.check_steps(directory)
+    if by_steps is not None:
+        print(f"{target}: asked step by step, {exported.STEPS} steps, by at most {by_steps:.1g}")
+    if settings.onnx:
+        difference = exported.check_onnx(directory)
+        print(f"{target}: run by onnxruntime, by at most {difference:.1g}")
 
 
-def write(directory: RunDir) -> list[str]:
+def check(directory: RunDir) -> float:
+    """The largest difference between the logits of the export and those of the checkpoint."""
+    from experiments.predict import exported
+
+    return exported.check(directory)
+
+
+def _check_installed(settings: Settings) -> None:
+    """Raise unless all that this is going to need is there: before anything is written."""
+    needed = {"safetensors": "an export", "flatbuffers": "an export"}
+    if settings.onnx:
+        needed |= {"onnxruntime": "--onnx"} if settings.check else {"onnx": "--onnx"}
+    for name, what in needed.items():
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"{what} needs {name}, which is not installed; pip install {name}")
+
+
+def write(directory: RunDir, *, with_onnx: bool = False) -> list[str]:
     """Write a run's `export/`, whole or not at all; one that is there is replaced. Its files."""
     import jax
     from flax import nnx
     from safetensors.numpy import save
 
-    from experiments.predict import handout
+    from experiments.models import stepping
+    from experiments.predict import exported, handout
     from experiments.storage import verified_arrays
 
-    model, inputs, trained = _model(directory)
+    model, inputs, trained = exported.best_model(directory)
     graphdef, params = nnx.split(model)
     tree = jax.tree.structure(params)
 
-    def program(weights: dict[str, jax.Array], xs: jax.Array, lengths: jax.Array) -> jax.Array:
+    def network(weights: dict[str, jax.Array]) -> Any:
         # In the order of the names that were taken; a dictionary that comes in is sorted.
         leaves = [weights[name] for name in names]
-        return nnx.merge(graphdef, jax.tree.unflatten(tree, leaves))(xs, lengths)
+        return nnx.merge(graphdef, jax.tree.unflatten(tree, leaves))
+
+    def program(weights: dict[str, jax.Array], xs: jax.Array, lengths: jax.Array) -> jax.Array:
+        return network(weights)(xs, lengths)
+
+    def one_step(weights: dict[str, jax.Array], states: Any, xs: jax.Array) -> Any:
+        return stepping.step(network(weights), states, xs)
 
     weights = {name: jax.device_get(leaf) for name, leaf in verified_arrays.names(params).items()}
     names = list(weights)
@@ -92,8 +125,22 @@ def write(directory: RunDir) -> list[str]:
         jax.ShapeDtypeStruct((batch, time, *inputs.shape[2:]), inputs.dtype),
         jax.ShapeDtypeStruct((batch,), "int32"),
     )
-    exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(*forms)
-    files = {PROGRAM: bytes(exported.serialize()), WEIGHTS: save(weights)}
+    whole = jax.export.export(jax.jit(program), platforms=PLATFORMS)(*forms)
+    files = {exported.PROGRAM: bytes(whole.serialize()), exported.WEIGHTS: save(weights)}
+    about: dict[str, Any] = {}
+    if stepping.can_step(model):
+        states = {
+            name: jax.ShapeDtypeStruct((batch, *array.shape[1:]), array.dtype)
+            for name, array in stepping.first_states(model, 1).items()
+        }
+        xs = jax.ShapeDtypeStruct((batch, *inputs.shape[2:]), inputs.dtype)
+        made = jax.export.export(jax.jit(one_step), platforms=PLATFORMS)(forms[0], states, xs)
+        files[exported.STEP] = bytes(made.serialize())
+        about = {"xs": _form(xs), "states": {name: _form(s) for name, s in states.items()}}
+    if with_onnx:
+        from experiments.models.onnx import to_onnx
+
+        files[exported.ONNX] = to_onnx(model).SerializeToString()
     if trained.vocabulary is not None:
         files[VOCABULARY] = (directory.path / VOCABULARY).read_bytes()
     config = directory.config()
@@ -101,137 +148,21 @@ def write(directory: RunDir) -> list[str]:
         "task": config["task"],
         "step": trained.step,
         "inputs": {"xs": _form(forms[1]), "lengths": _form(forms[2])},
-        "output": {"logits": _form(exported.out_avals[0])},
+        "output": {"logits": _form(whole.out_avals[0])},
+        **({"step_program": about} if about else {}),
         **handout.facts(trained),
         "examples": handout.examples(trained, jax.jit(model)),
         "platforms": list(PLATFORMS),
         "versions": {
             "jax": jax.__version__,
-            "calling_convention": exported.calling_convention_version,
+            "calling_convention": whole.calling_convention_version,
         },
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    files[CARD] = (json.dumps(card, indent=2) + "\n").encode()
+    files[exported.CARD] = (json.dumps(card, indent=2) + "\n").encode()
     files[README] = handout.readme(card, config, directory.summary() or {}).encode()
     _replace(directory.path / "export", files)
     return list(files)
-
-
-def load(
-    directory: Path,
-) -> tuple[Callable[["jax.Array", "jax.Array"], "jax.Array"], dict[str, Any]]:
-    """The model in an `export/`: `(xs, lengths) -> logits`, and what `export.json` says of it.
-
-    `xs` are ids int32 [B, T] or features float32 [B, T, D], `lengths` int32 [B].
-
-    Raises:
-        UserError: files that are missing or not those that were written.
-    """
-    import jax
-    from jax import export
-    from safetensors.numpy import load as read_tensors
-
-    from experiments.storage import verified_arrays
-
-    try:
-        card = json.loads((directory / CARD).read_text(encoding="utf-8"))
-        names = (PROGRAM, WEIGHTS, *([VOCABULARY] if "text" in card else []))
-        files = {name: (directory / name).read_bytes() for name in names}
-        digests = {name: card["sha256"][name] for name in files}
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{directory} is no export: it has no {Path(error.filename).name}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{directory} cannot be read ({error})") from None
-    for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != digests[name]:
-            raise UserError(f"{directory / name} is damaged: its digest differs; export it again")
-    # Sealed by whoever made it: whatever foreign readers make of it, the user gets one line.
-    try:
-        exported = export.deserialize(bytearray(files[PROGRAM]))
-        called = foreign_calls(exported.mlir_module())
-        weights = jax.device_put(read_tensors(files[WEIGHTS]))
-    except Exception as error:
-        why = verified_arrays.line(error)
-        raise UserError(f"{directory} holds no program or weights of ours ({why})") from None
-    if called:
-        raise UserError(
-            f"{directory / PROGRAM} calls {', '.join(called)} outside itself, which no program of "
-            "ours does; it is not run"
-        )
-    call = jax.jit(exported.call)
-    return lambda xs, lengths: call(weights, xs, lengths), card
-
-
-def foreign_calls(module: str) -> list[str]:
-    """What a StableHLO program would call in the process that runs it, but for checks of shapes.
-
-    A custom call may name any function that the process has registered, with a pointer of the
-    program's choice: it is the one operation that could execute what somebody sent.
-    """
-    named = re.findall(r"custom_call *@([\w.]+)|call_target_name = \"([^\"]*)\"", module)
-    calls = {name or other for name, other in named} - {"shape_assertion"}
-    unnamed = module.count("custom_call") - len(named)
-    return sorted(calls) + ["something without a name"] * (unnamed > 0)
-
-
-def check(directory: RunDir) -> float:
-    """The largest difference between the logits of the export and those of the checkpoint."""
-    import numpy as np
-
-    from experiments.predict import handout
-    from experiments.storage import verified_arrays
-
-    target = directory.path / "export"
-    answer, card = load(target)
-    model, inputs, trained = _model(directory)
-    if card.get("step") != trained.step:
-        raise UserError(
-            f"{target} holds step {card.get('step')}; the best one is {trained.step} now: export "
-            "it again"
-        )
-    said = json.loads(json.dumps(handout.facts(trained)))
-    if any(card.get(name) != value for name, value in said.items()):
-        raise UserError(
-            f"{target}/{CARD} says other things of its inputs and outputs than the run: export it "
-            "again"
-        )
-    lengths = np.arange(len(inputs), dtype=np.int32) % (inputs.shape[1] + 1)
-    expected = np.asarray(model(inputs, lengths))
-    try:
-        logits = np.asarray(answer(inputs, lengths))
-    except Exception as error:
-        raise UserError(f"{target} cannot be run ({verified_arrays.line(error)})") from None
-    if logits.shape != expected.shape or not np.isfinite(logits).all():
-        raise UserError(
-            f"{target} answers {logits.shape} numbers, finite ones: {np.isfinite(logits).all()}; "
-            f"{expected.shape} are expected: export it again"
-        )
-    return float(np.max(np.abs(logits - expected)))
-
-
-def _model(directory: RunDir) -> tuple[Any, "np.ndarray", "Trained"]:
-    """The best model of a run, inputs such as it reads, and all that it was loaded from."""
-    import numpy as np
-    from flax import nnx
-
-    from experiments.models.build import reading
-    from experiments.models.ensemble import members
-    from experiments.runs.load import load as load_run
-    from jaxrnn.engines import scan
-
-    trained, source = load_run(directory, print), np.random.default_rng(0)
-    if trained.vocabulary is not None:
-        inputs = source.integers(0, trained.vocabulary.size, (16, 40)).astype(np.int32)
-    else:
-        inputs = source.random((16, *reading(trained.settings).shape), np.float32)
-    model = nnx.merge(trained.graphdef, trained.params)
-    for member in members(model):
-        if member.recurrent is not None:
-            # The one engine whose program runs on every platform.
-            member.recurrent.engine = scan
-    return model, inputs, trained
 
 
 def _form(array: Any) -> dict[str, Any]:

@@ -39,6 +39,43 @@ _WORDS = {
     "softmax": "Their softmax, each exp(logit) over the sum of all of them, gives the "
     "probabilities, in this order: {all}.",
 }
+# Files that not every export has: a row of the table, and how they are used.
+_FILES = {
+    "step.stablehlo": "one step of the program: `(weights, states, xs) -> (states, logits)`",
+    "model.onnx": "the program and its weights for other runtimes, with ONNX's own recurrent nodes",
+}
+_OTHERS = {
+    "step.stablehlo": """
+
+## Step by step
+
+`step.stablehlo` takes one step for each of a batch, `xs` without the axis `time`, and its logits
+are those of all steps so far. The states go in and come out, arrays by name as in `export.json`
+under `step_program`; the first ones are zeros:
+
+```python
+step = export.deserialize(bytearray(open("step.stablehlo", "rb").read()))
+forms = card["step_program"]["states"]
+states = {name: np.zeros([1, *f["shape"][1:]], f["dtype"]) for name, f in forms.items()}
+
+def take(x):
+    global states
+    states, logits = step.call(weights, states, x[None])
+    return np.asarray(logits)[0]
+```
+
+`take(x)`, with one step of `xs[0]` after the other.""",
+    "model.onnx": """
+
+## With onnxruntime
+
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+(logits,) = session.run(["logits"], {"xs": xs, "lengths": lengths})
+```""",
+}
 # First and last row, first and last column of bright rectangles: upright, lying, and none.
 _BARS = ((4, 23, 13, 14), (13, 14, 4, 23), (4, 3, 4, 3))
 
@@ -129,10 +166,17 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any], result: Mapping[s
         "probabilities": _CODE[activation],
         "shape": f"[batch, {1 if activation == 'sigmoid' else len(classes)}]",
         "output": _WORDS[activation].format(*names, all=", ".join(names)),
+        "files": "".join(f"\n| `{name}` | {_FILES[name]} |" for name in _others(card)),
+        "others": "".join(_OTHERS[name] for name in _others(card)),
         "examples": markdown([_shown(example, classes) for example in card["examples"]]),
     }
     made = _of_text(card["text"]) if task == "text" else _of_image(card["image"])
     return string.Template(page).substitute(said | made)
+
+
+def _others(card: Mapping[str, Any]) -> list[str]:
+    """The files that not every export has."""
+    return [name for name in _FILES if name in card["sha256"]]
 
 
 def _of_text(rule: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from small_run import TEXT, runner
 from experiments import export, mnist
 from experiments.config import cli
 from experiments.config.cli import UserError
+from experiments.predict import exported
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
 from experiments.storage import verified_arrays
@@ -49,7 +50,7 @@ def test_any_batch_and_any_number_of_steps(text_run, batch, steps):
     rng = np.random.default_rng(batch)
     tokens = rng.integers(0, TEXT.vocabulary.size, (batch, steps)).astype(np.int32)
     lengths = rng.integers(0, steps + 1, batch).astype(np.int32)
-    answer, card = export.load(text_run / "export")
+    answer, card = exported.load(text_run / "export")
     # The same program, fused otherwise: float32 rounding of logits of size 1.
     expected = answers(text_run, tokens, lengths)
     np.testing.assert_allclose(answer(tokens, lengths), expected, atol=1e-6, rtol=1e-6)
