@@ -77,6 +77,7 @@ class Layer(NamedTuple):
             "cell": np.int32(CELLS.index(self.cell)),
             "vectors": np.int32(VECTORS.index(self.vectors)),
             "threads": np.int32(self.threads),
+            "rounding": np.int32(0),
             "reverse": self.reverse,
             "batch_major": self.batch_major,
         }

@@ -21,16 +21,13 @@ class Backward {
         a(job.rows * chunk * a_stride),
         z(job.rows * chunk * z_stride),
         dx(job.rows * chunk * x_stride),
-        dw((D + H) * columns),
-        db(Cell::blocks * stride) {}
+        gradient(job) {}
 
   void run(Team& team) {
     pack(team);
-    clear_row<T>(dw, (D + H) * columns);
-    clear_row<T>(db, Cell::blocks * stride);
     Part part[kMostParts];
     const long parts = cut(job, parts_wanted(job, team, weights.of_input), part);
-    Buffer<T> scratch(kMostParts * (stride + kLine));
+    Buffer<T> scratch(kMostParts * 2 * (stride + kLine));
     team.run(parts, [&](long i) { begin(part[i]); });
     for (long end = S; end > 0; end -= steps) {
       steps = end < chunk ? end : chunk;
@@ -40,11 +37,11 @@ class Backward {
         first[k] = samples;
         samples += running(job, {0, job.rows}, time(low + k));
       }
-      team.run(parts, [&](long i) { rows_of(part[i], scratch + i * (stride + kLine)); });
-      if (samples) sum_weights(team);
+      team.run(parts, [&](long i) { rows_of(part[i], scratch + i * 2 * (stride + kLine)); });
+      if (samples) gradient.add(a, a_stride, z, z_stride, samples, team);
     }
     team.run(parts, [&](long i) { finish(part[i]); });
-    write_weights(team);
+    gradient.write(team);
   }
 
  private:
@@ -63,7 +60,7 @@ class Backward {
   Packed<T> to_h, to_x;    // the weights transposed
   Buffer<T> dh, dc;        // [rows, stride]: the gradient of the state, carried to earlier steps
   Buffer<T> a, z, dx;      // the chunk's samples: [x, h before], gates and then dz, dx
-  Buffer<T> dw, db;        // [D + H, columns] and [blocks]
+  WeightGradient<T, Cell> gradient;
   long low = 0, steps = 0, samples = 0;  // the chunk: steps [low, low + steps) in the run's order
   long first[kMostSteps];                // where a step's samples begin
 
@@ -80,8 +77,8 @@ class Backward {
     if (recomputes) weights.pack(job, packed, team);
     pack_bias<T, Cell>(job, bias);
     team.run(to_h.panels(),
-             [&](long p) { pack_transposed<T, Cell>(job.wh, H, H, own, to_h, p); });
-    team.run(to_x.panels(), [&](long p) { pack_transposed<T, Cell>(job.wx, D, H, 0, to_x, p); });
+             [&](long p) { pack_transposed<T, Cell>(job.wh, 0, H, H, own, to_h, p); });
+    team.run(to_x.panels(), [&](long p) { pack_transposed<T, Cell>(job.wx, 0, D, H, 0, to_x, p); });
   }
 
   long time(long s) const { return job.reverse ? S - 1 - s : s; }
@@ -123,6 +120,7 @@ class Backward {
       T *to = a + (first[k] + r) * a_stride, *gate = z + (first[k] + r) * z_stride;
       copy_row(job.xs + (job.x_row[r] + t * job.stride) * D, to, D);
       copy_padded(before(r, s, job.h0, job.h0_row, job.hs_in, job.hs_row), to + D);
+      round_row(to + D, to + D, stride, job.rounding);
       if (output_is_gate) copy_padded(job.hs_in + (job.hs_row[r] + t * job.stride) * H, gate);
       for (long g = 0; !output_is_gate && job.gates_in && g < Cell::blocks; ++g)
         copy_padded(job.gates_in +
@@ -138,6 +136,11 @@ class Backward {
       add_row(job.dhs + (job.dhs_row[r] + t * job.stride) * H, d, H);
       const T *h = a + (first[k] + r) * a_stride + D, *c = nullptr;
       T* dcr = nullptr;
+      if (Cell::direct && job.rounding != kNone) {
+        T* const whole_h = scratch + stride + kLine;
+        copy_padded(before(r, s, job.h0, job.h0_row, job.hs_in, job.hs_row), whole_h);
+        h = whole_h;
+      }
       if (Cell::has_c) {
         c = before(r, s, job.c0, job.c0_row, job.cs_in, job.cs_row);
         if (!c || stride != H) {
@@ -146,8 +149,8 @@ class Backward {
         }
         dcr = dc + r * stride;
       }
-      if (recomputes) Cell::template backward<T, false>(zr, stride, h, c, d, dcr);
-      else Cell::template backward<T, true>(zr, stride, h, c, d, dcr);
+      if (recomputes) Cell::template backward<T, false>(zr, stride, stride, h, c, d, dcr);
+      else Cell::template backward<T, true>(zr, stride, stride, h, c, d, dcr);
     }
   }
 
@@ -181,46 +184,5 @@ class Backward {
         if (r < part.begin + count[k]) copy_row(dx + (first[k] + r) * x_stride, to, D);
         else clear_row(to, D);
       }
-  }
-
-  // dw += a^T dz, a block of rows and a panel of columns at a time.
-  void sum_weights(Team& team) const {
-    const Packed<T> shape{dw, D + H, columns / lanes<T>};
-    const long heights = (D + H + kHeight - 1) / kHeight;
-    team.run(shape.panels() * heights, [&](long i) {
-      const long p = i / heights, column = p * kPanel * lanes<T>;
-      const long low_row = i % heights * kHeight;
-      const long high = low_row + kHeight < D + H ? low_row + kHeight : D + H;
-      // The input's rows and the state's meet different columns of dz when a cell has own blocks.
-      for (long from = low_row, to; from < high; from = to) {
-        to = from < D && high > D ? D : high;
-        const T* dz = z + (from < D ? 0 : own * stride) + column;
-        for (long n = 0; n < samples; n += kDepth)
-          panel_product<T, true>(shape.width(p), to - from, a + n * a_stride + from, a_stride,
-                                 dz + n * z_stride, z_stride,
-                                 samples - n < kDepth ? samples - n : kDepth,
-                                 dw + from * columns + column, columns, kAdd, nullptr);
-      }
-    });
-    team.run(z_stride / lanes<T> - 1, [&](long v) {
-      Vec<T> sum = {};
-      for (long n = 0; n < samples; ++n) sum += load(z + n * z_stride + v * lanes<T>);
-      store(db + v * lanes<T>, load(db + v * lanes<T>) + sum);
-    });
-  }
-
-  void write_weights(Team& team) const {
-    team.run(D + H, [&](long k) {
-      const bool of_input = k < D;
-      T* to = of_input ? job.dwx + k * G * H : job.dwh + (k - D) * G * H;
-      for (long g = 0; g < G; ++g)
-        copy_row(dw + k * columns + g * stride,
-                 to + Cell::source[g + (of_input ? 0 : own)] * H, H);
-    });
-    for (long g = 0; g < G; ++g) {
-      copy_row(db + g * stride, job.dbx + Cell::source[g] * H, H);
-      if (Cell::has_bh)
-        copy_row(db + (g + own) * stride, job.dbh + Cell::source[g + own] * H, H);
-    }
   }
 };

@@ -1,9 +1,9 @@
 // The three cells: the update of one row and its gradient.
 //
 // A row of pre-activations z has `blocks` blocks of `stride` numbers (the units, rounded up to
-// whole vectors). The first `gates` blocks meet the input, the last `gates` the state: GRU's
-// candidate has a part of each, with the reset gate between them. `source` names the block of the
-// packed weights that a block comes from.
+// whole vectors), of which `units` are updated. The first `gates` blocks meet the input, the last
+// `gates` the state: GRU's candidate has a part of each, with the reset gate between them. `source`
+// names the block of the packed weights that a block comes from.
 //
 // forward: z -> the gates (kept in z when `Keep`), h and c updated in place.
 // backward: z -> dz, in place. dh comes in as the gradient of h and goes out as the part that
@@ -16,8 +16,8 @@ struct Rnn {
   static constexpr int source[1] = {0};
 
   template <class T, bool Keep>
-  static INLINE void forward(T* z, long stride, T* h, T*) {
-    for (long u = 0; u < stride; u += lanes<T>) {
+  static INLINE void forward(T* z, long stride, long units, T* h, T*) {
+    for (long u = 0; u < units; u += lanes<T>) {
       const Vec<T> y = tanh<T>(load(z + u));
       store(h + u, y);
       if (Keep) store(z + u, y);
@@ -25,8 +25,8 @@ struct Rnn {
   }
 
   template <class T, bool Stored>
-  static INLINE void backward(T* z, long stride, const T*, const T*, T* dh, T*) {
-    for (long u = 0; u < stride; u += lanes<T>) {
+  static INLINE void backward(T* z, long stride, long units, const T*, const T*, T* dh, T*) {
+    for (long u = 0; u < units; u += lanes<T>) {
       const Vec<T> y = Stored ? load(z + u) : tanh<T>(load(z + u));
       store(z + u, load(dh + u) * (T(1) - y * y));
     }
@@ -39,8 +39,8 @@ struct Lstm {
   static constexpr int source[4] = {0, 1, 2, 3};
 
   template <class T, bool Keep>
-  static INLINE void forward(T* z, long stride, T* h, T* c) {
-    for (long u = 0; u < stride; u += lanes<T>) {
+  static INLINE void forward(T* z, long stride, long units, T* h, T* c) {
+    for (long u = 0; u < units; u += lanes<T>) {
       const Vec<T> i = sigmoid<T>(load(z + u)), f = sigmoid<T>(load(z + stride + u));
       const Vec<T> g = tanh<T>(load(z + 2 * stride + u)), o = sigmoid<T>(load(z + 3 * stride + u));
       const Vec<T> after = f * load(c + u) + i * g;
@@ -54,8 +54,8 @@ struct Lstm {
   }
 
   template <class T, bool Stored>
-  static INLINE void backward(T* z, long stride, const T*, const T* c, T* dh, T* dc) {
-    for (long u = 0; u < stride; u += lanes<T>) {
+  static INLINE void backward(T* z, long stride, long units, const T*, const T* c, T* dh, T* dc) {
+    for (long u = 0; u < units; u += lanes<T>) {
       Vec<T> i = load(z + u), f = load(z + stride + u);
       Vec<T> g = load(z + 2 * stride + u), o = load(z + 3 * stride + u);
       if (!Stored) i = sigmoid<T>(i), f = sigmoid<T>(f), g = tanh<T>(g), o = sigmoid<T>(o);
@@ -76,8 +76,8 @@ struct Gru {  // blocks: the candidate's part of the input, r, z, its part of th
   static constexpr int source[4] = {2, 0, 1, 2};
 
   template <class T, bool Keep>
-  static INLINE void forward(T* z, long stride, T* h, T*) {
-    for (long u = 0; u < stride; u += lanes<T>) {
+  static INLINE void forward(T* z, long stride, long units, T* h, T*) {
+    for (long u = 0; u < units; u += lanes<T>) {
       const Vec<T> r = sigmoid<T>(load(z + stride + u)), s = sigmoid<T>(load(z + 2 * stride + u));
       const Vec<T> n = tanh<T>(load(z + u) + r * load(z + 3 * stride + u));
       store(h + u, (T(1) - s) * n + s * load(h + u));
@@ -86,8 +86,8 @@ struct Gru {  // blocks: the candidate's part of the input, r, z, its part of th
   }
 
   template <class T, bool Stored>
-  static INLINE void backward(T* z, long stride, const T* h, const T*, T* dh, T*) {
-    for (long u = 0; u < stride; u += lanes<T>) {
+  static INLINE void backward(T* z, long stride, long units, const T* h, const T*, T* dh, T*) {
+    for (long u = 0; u < units; u += lanes<T>) {
       Vec<T> n = load(z + u), r = load(z + stride + u), s = load(z + 2 * stride + u);
       const Vec<T> part = load(z + 3 * stride + u);
       if (!Stored) r = sigmoid<T>(r), s = sigmoid<T>(s), n = tanh<T>(n + r * part);

@@ -48,7 +48,7 @@ void dispatch(bool back, int vectors, CellId cell, const Job<T>& job, Team& team
 }
 
 struct Options {
-  int cell, vectors, threads;
+  int cell, vectors, threads, rounding;
   bool reverse, batch_major;
 };
 
@@ -153,6 +153,7 @@ Job<T> job_of(const Call& call, Rows& rows, long g) {
   job.rows = rows.length.size();
   job.stride = call.options.batch_major ? 1 : call.B;
   job.reverse = call.options.reverse;
+  job.rounding = Rounding(call.options.rounding);
   job.length = rows.length.data();
   job.xs = static_cast<T*>(call.xs.data), job.x_row = rows.sequence(call.xs);
   job.h0 = static_cast<T*>(call.h0.data), job.h0_row = rows.state(call.h0);
@@ -236,7 +237,7 @@ constexpr size_t kForwardRanks[] = {3, 2, 2, 3, 3};
 constexpr size_t kBackwardRanks[] = {3, 2, 2, 2, 2, 1, 1};
 
 ffi::Error run(bool back, ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
-               int cell, int vectors, int threads, bool reverse, bool batch_major) {
+               int cell, int vectors, int threads, int rounding, bool reverse, bool batch_major) {
   if (vectors == kWidest) vectors = widest();
   if (vectors > widest())
     return ffi::Error::InvalidArgument("jaxrnn: this processor has no such vectors");
@@ -246,19 +247,19 @@ ffi::Error run(bool back, ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Re
   for (size_t i = 0; i < rets.size(); ++i)
     out.emplace_back(*rets.get<ffi::AnyBuffer>(i).value(),
                      (back ? kBackwardRanks : kForwardRanks)[i]);
-  const Call call({cell, vectors, threads, reverse, batch_major}, in, out[0]);
+  const Call call({cell, vectors, threads, rounding, reverse, batch_major}, in, out[0]);
   const bool wide = args.get<ffi::AnyBuffer>(0)->element_type() == ffi::F64;
   if (back) return (wide ? backward_of<double> : backward_of<float>)(call, in, out, pool);
   return (wide ? forward_of<double> : forward_of<float>)(call, out, pool);
 }
 
 ffi::Error forward_call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
-                        int cell, int vectors, int threads, bool reverse, bool batch_major) {
-  return run(false, pool, args, rets, cell, vectors, threads, reverse, batch_major);
+                        int cell, int vectors, int threads, int rounding, bool reverse, bool batch_major) {
+  return run(false, pool, args, rets, cell, vectors, threads, rounding, reverse, batch_major);
 }
 ffi::Error backward_call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
-                         int cell, int vectors, int threads, bool reverse, bool batch_major) {
-  return run(true, pool, args, rets, cell, vectors, threads, reverse, batch_major);
+                         int cell, int vectors, int threads, int rounding, bool reverse, bool batch_major) {
+  return run(true, pool, args, rets, cell, vectors, threads, rounding, reverse, batch_major);
 }
 
 }  // namespace
@@ -272,6 +273,7 @@ ffi::Error backward_call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Rem
       .Attr<int32_t>("cell")          \
       .Attr<int32_t>("vectors")       \
       .Attr<int32_t>("threads")       \
+      .Attr<int32_t>("rounding")      \
       .Attr<bool>("reverse")          \
       .Attr<bool>("batch_major")
 

@@ -3,8 +3,9 @@
 template <class T>
 struct ForwardMemory {  // of one part
   long rows, a_stride, z_stride, stride, steps;
-  T *a, *z, *h, *c;
+  T *a, *z, *h, *c;  // h: what meets the recurrent weights
   long h_stride;
+  T* exact;          // [rows, stride]: h before it is rounded; null where it is not
 };
 
 template <class T, class Cell>
@@ -14,8 +15,10 @@ void forward_part(const Job<T>& job, const Weights<T, Cell>& weights, const T* b
   const long* const sequence = job.seq_row;
   for (long i = 0; i < R; ++i) {
     const long r = part.begin + i;
-    clear_row(m.h + i * m.h_stride, m.stride);
-    copy_row(job.h0 + job.h0_row[r] * H, m.h + i * m.h_stride, H);
+    T *seen = m.h + i * m.h_stride, *h = m.exact ? m.exact + i * m.stride : seen;
+    clear_row(h, m.stride);
+    copy_row(job.h0 + job.h0_row[r] * H, h, H);
+    round_row(h, seen, m.stride, job.rounding);
     if (!Cell::has_c) continue;
     clear_row(m.c + i * m.stride, m.stride);
     copy_row(job.c0 + job.c0_row[r] * H, m.c + i * m.stride, H);
@@ -43,6 +46,7 @@ void forward_part(const Job<T>& job, const Weights<T, Cell>& weights, const T* b
       for (long i = 0; job.resets && i < count[s]; ++i) {
         if (!job.resets[job.reset_row[part.begin + i] + t * job.stride]) continue;
         clear_row(m.h + i * m.h_stride, m.stride);
+        if (m.exact) clear_row(m.exact + i * m.stride, m.stride);
         if (Cell::has_c) clear_row(m.c + i * m.stride, m.stride);
       }
       // A few rows at a time, so that their pre-activations are still near when they are used;
@@ -61,9 +65,11 @@ void forward_part(const Job<T>& job, const Weights<T, Cell>& weights, const T* b
         }
         for (long j = 0; j < rows; ++j) {
           const long i = i0 + j, row = sequence[part.begin + i] + t * job.stride;
-          T *h = m.h + i * m.h_stride, *c = m.c + i * m.stride, *zj = z + j * m.z_stride;
-          if (job.gates) Cell::template forward<T, true>(zj, m.stride, h, c);
-          else Cell::template forward<T, false>(zj, m.stride, h, c);
+          T *seen = m.h + i * m.h_stride, *h = m.exact ? m.exact + i * m.stride : seen;
+          T *c = m.c + i * m.stride, *zj = z + j * m.z_stride;
+          if (job.gates) Cell::template forward<T, true>(zj, m.stride, m.stride, h, c);
+          else Cell::template forward<T, false>(zj, m.stride, m.stride, h, c);
+          if (m.exact) round_row(h, seen, m.stride, job.rounding);
           copy_row(h, job.hs + row * H, H);
           if (Cell::has_c && job.cs) copy_row(c, job.cs + row * H, H);
           for (long g = 0; job.gates && g < Cell::blocks; ++g)
@@ -76,7 +82,7 @@ void forward_part(const Job<T>& job, const Weights<T, Cell>& weights, const T* b
   }
   for (long i = 0; i < R; ++i) {
     const long r = job.state_row[part.begin + i];
-    copy_row(m.h + i * m.h_stride, job.ht + r * H, H);
+    copy_row(m.exact ? m.exact + i * m.stride : m.h + i * m.h_stride, job.ht + r * H, H);
     if (Cell::has_c) copy_row(m.c + i * m.stride, job.ct + r * H, H);
   }
 }
@@ -106,7 +112,7 @@ void run_forward(const Job<T>& job, Team& team) {
   for (long i = 0; i < parts; ++i) {
     const long R = part[i].end - part[i].begin, z_rows = split ? R * m.steps : kFew;
     at[i + 1] = at[i] + R * m.steps * m.a_stride + z_rows * m.z_stride +
-                (split ? R * m.h_stride : 0) + R * stride + 4 * kLine;
+                (split ? R * m.h_stride : 0) + R * stride * (job.rounding ? 2 : 1) + 4 * kLine;
   }
   Buffer<T> memory(at[parts]);
   team.run(parts, [&](long i) {
@@ -115,7 +121,8 @@ void run_forward(const Job<T>& job, Team& team) {
     own.a = memory + at[i];
     own.z = own.a + R * m.steps * m.a_stride;
     own.c = own.z + (split ? R * m.steps : kFew) * m.z_stride;
-    own.h = split ? own.c + R * stride : own.a + D;
+    own.exact = job.rounding ? own.c + R * stride : nullptr;
+    own.h = split ? own.c + R * stride * (job.rounding ? 2 : 1) : own.a + D;
     forward_part<T, Cell>(job, weights, bias, part[i], own);
   });
 }

@@ -10,11 +10,15 @@
 
 namespace jaxrnn {
 
+// To 16 bits: those of bfloat16 or of float16. Nothing else is rounded.
+enum Rounding { kNone = 0, kBfloat16 = 1, kFloat16 = 2 };
+
 template <class T>
 struct Job {
   long steps, inputs, units, rows;
   long stride;  // from one step to the next, in rows of xs, hs, ...
   bool reverse;
+  Rounding rounding;  // of the state where it meets the weights
   const long* length;  // [rows], descending
 
   const T *xs, *h0, *c0, *wx, *wh, *bx, *bh;

@@ -19,6 +19,12 @@ constexpr long kLine = 16;          // at least a cache line of any type
 constexpr long kMostSteps = 16, kMostParts = 256;
 constexpr long kChunkBytes = 2 << 20, kChunkSamples = 512;
 constexpr long kHeight = 48;        // rows of dw for one thread at a time
+constexpr long kFewSamples = 48;    // of them that meet the input's weights at once
+constexpr long kFewSteps = 128;     // of a chunk of the backward pass
+constexpr long kFewPacked = 64;     // samples that do not make it worth packing the weights
+constexpr long kTile = 256;         // columns of pre-activations that stay in the L1 cache
+constexpr long kPackSteps = 8;      // that make it worth packing their weights
+constexpr long kSplitBytes = 128 * 1024;  // of weights for a thread of their own
 
 #include "layout.h"
 
@@ -32,12 +38,21 @@ long parts_wanted(const Job<T>& job, const Team& team, bool far) {
 }
 
 #include "forward.h"
+#include "gradient.h"
 #include "backward.h"
+#include "few.h"
+#include "few_forward.h"
+#include "few_backward.h"
 
 template <class T, class Cell>
 void run_cell(bool back, const Job<T>& job, Team& team) {
-  if (back) Backward<T, Cell>(job).run(team);
-  else run_forward<T, Cell>(job, team);
+  if (is_few(job)) {
+    if (back) FewBackward<T, Cell>(job).run(team);
+    else FewForward<T, Cell>(job, team).run(team);
+  } else {
+    if (back) Backward<T, Cell>(job).run(team);
+    else run_forward<T, Cell>(job, team);
+  }
 }
 
 template <class T>

@@ -5,17 +5,24 @@ constexpr long whole(long n) {  // n rounded up to whole vectors
   return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
 }
 
-// The rows [row, row + depth) of [wx; wh], and of their columns the cell's blocks [block, end).
+// A range of units, in whole vectors.
+struct Units {
+  long begin, end;
+};
+
+// The rows [row, row + depth) of [wx; wh], and of their columns these units of the cell's blocks
+// [block, end).
 template <class T, class Cell>
-void pack_panel(const Job<T>& job, long row, long block, const Packed<T>& to, long p) {
-  const long H = job.units, stride = whole<T>(H), columns = Cell::gates * H;
+void pack_panel(const Job<T>& job, Units units, long row, long block, const Packed<T>& to,
+                long p) {
+  const long H = job.units, width = units.end - units.begin, columns = Cell::gates * H;
   T* out = to.panel(p);
   for (long k = 0; k < to.depth; ++k) {
     const long r = row + k;
     const T* w = r < job.inputs ? job.wx + r * columns : job.wh + (r - job.inputs) * columns;
     for (long v = 0; v < to.width(p); ++v, out += lanes<T>) {
-      const long column = (p * kPanel + v) * lanes<T>, unit = column % stride;
-      const T* from = w + Cell::source[block + column / stride] * H + unit;
+      const long column = (p * kPanel + v) * lanes<T>, unit = units.begin + column % width;
+      const T* from = w + Cell::source[block + column / width] * H + unit;
       if (unit + lanes<T> <= H) store(out, load(from));
       else
         for (long l = 0; l < lanes<T>; ++l) out[l] = unit + l < H ? from[l] : T(0);
@@ -23,14 +30,16 @@ void pack_panel(const Job<T>& job, long row, long block, const Packed<T>& to, lo
   }
 }
 
-// w [n, gates * H] transposed: its depth is the cell's blocks [block, block + gates).
+// The rows of w [n, gates * H] from `low` on, transposed: its depth is the cell's blocks
+// [block, block + gates).
 template <class T, class Cell>
-void pack_transposed(const T* w, long n, long H, long block, const Packed<T>& to, long p) {
+void pack_transposed(const T* w, long low, long n, long H, long block, const Packed<T>& to,
+                     long p) {
   const long stride = whole<T>(H), columns = Cell::gates * H, width = to.width(p) * lanes<T>;
   for (long q = 0; q < to.depth; q += lanes<T>) {
     const long unit = q % stride, source = Cell::source[block + q / stride] * H;
     for (long j = 0; j < width; ++j) {
-      const long row = p * kPanel * lanes<T> + j;
+      const long row = low + p * kPanel * lanes<T> + j;
       T* out = to.panel(p) + q * width + j;
       for (long l = 0; l < lanes<T>; ++l)
         out[l * width] = row < n && unit + l < H ? w[row * columns + source + unit + l] : T(0);
@@ -94,7 +103,7 @@ struct Weights {
       Term<T>& t = term[i];
       t.w.data = memory;
       memory += t.w.size();
-      team.run(t.w.panels(), [&](long p) { pack_panel<T, Cell>(job, t.from, t.block, t.w, p); });
+      team.run(t.w.panels(), [&](long p) { pack_panel<T, Cell>(job, {0, whole<T>(job.units)}, t.from, t.block, t.w, p); });
     }
   }
 

@@ -125,3 +125,31 @@ INLINE void add_row(const T* from, T* to, long n) {
   for (; i + lanes<T> <= n; i += lanes<T>) store(to + i, load(to + i) + load(from + i));
   for (; i < n; ++i) to[i] += from[i];
 }
+
+// Rounds n floats to the nearest that has 16 bits, ties to even. n is whole vectors.
+INLINE FloatVector rounded(FloatVector x, Rounding to) {
+  const FloatBits bits = (FloatBits)x, sign = bits & int(0x80000000u), size = bits ^ sign;
+  const int drop = to == kBfloat16 ? 16 : 13;
+  const FloatBits half = ((size >> drop) & 1) + ((1 << (drop - 1)) - 1);
+  FloatBits near = (size + half) & -(1 << drop);
+  if (to == kFloat16) {
+    // Below 2^-14 the step is 2^-24, as that of floats from 0.5 to 1; above 65504 all is infinite.
+    const FloatVector small = ((FloatVector)size + 0.5f) - 0.5f;
+    near = size < 0x38800000 ? (FloatBits)small : near;
+    near = near > 0x477fe000 ? FloatBits{} + 0x7f800000 : near;
+  }
+  near = size > 0x7f800000 ? size : near;  // a NaN
+  return (FloatVector)(near | sign);
+}
+
+INLINE void round_row(const float* from, float* to, long n, Rounding rounding) {
+  if (rounding == kNone) {
+    if (from != to) copy_row(from, to, n);
+    return;
+  }
+  for (long i = 0; i < n; i += lanes<float>) store(to + i, rounded(load(from + i), rounding));
+}
+
+INLINE void round_row(const double* from, double* to, long n, Rounding) {
+  if (from != to) copy_row(from, to, n);
+}
