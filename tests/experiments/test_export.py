@@ -1,4 +1,4 @@
-"""An export is read back to the same answers: in a fresh process, at other sizes, or not at all."""
+"""Reads an export back: the same answers in a fresh process and at other sizes, or none."""
 
 import hashlib
 import json
@@ -12,17 +12,15 @@ import pytest
 from flax import nnx
 from root import ROOT
 from safetensors.numpy import load_file, save
-from small_run import TEXT, runner
+from small_run import TEXT, digits_runner, runner
+from tiny_mnist import sample
 
-from experiments import export, mnist
-from experiments.config import cli
+from experiments import export
 from experiments.config.cli import UserError
 from experiments.predict import exported
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDir
 from experiments.storage import verified_arrays
-from experiments.training.loop import Runner
-from experiments.training.progress import Screen
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +127,8 @@ def test_weights_are_the_best_checkpoints_by_name(text_run):
 
 
 def test_images_too(tmp_path):
-    from tiny_mnist import sample
-
-    settings = cli.parse(
-        mnist.Settings,
-        ["--run-dir", str(tmp_path / "run"), "--units", "3", "--epochs", "1", "--shift", "0"],
-    )
-    task = mnist.task(settings, sample(64, 32))
-    Runner(task, settings, RunDir(tmp_path / "run"), Screen()).fit()
+    flags = ["--units", "3", "--epochs", "1", "--shift", "0"]
+    digits_runner(tmp_path / "run", sample(64, 32), *flags).fit()
     export.write(RunDir(tmp_path / "run"))
     assert export.check(RunDir(tmp_path / "run")) < 1e-6
     card = json.loads((tmp_path / "run" / "export" / "export.json").read_text())

@@ -1,4 +1,4 @@
-"""An export is asked by a stranger: its README's loader, jax and NumPy, and nothing of ours."""
+"""Asks an export as a stranger does: by its README's loader, with jax and NumPy alone."""
 
 import importlib.metadata
 import json
@@ -13,15 +13,12 @@ import numpy as np
 import pytest
 import tiny_mnist
 from own_texts import examples, table, write
-from small_run import runner
+from small_run import digits_runner, runner
 
-from experiments import export, imdb, mnist
-from experiments.config import cli
+from experiments import export, imdb
 from experiments.config.cli import UserError
 from experiments.predict import image, text
 from experiments.runs.directory import RunDir
-from experiments.training.loop import Runner
-from experiments.training.progress import Screen
 
 # What `pip install jax flatbuffers` brings.
 PACKAGES = ("jax", "jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy", "flatbuffers")
@@ -117,10 +114,8 @@ def test_a_text_is_answered_as_predict_answers_it(packages, tmp_path, make):
 
 @pytest.mark.parametrize("flags", [(), ("--permute", "3")])
 def test_an_image_is_answered_as_predict_answers_it(packages, tmp_path, flags):
-    args = ["--run-dir", str(tmp_path / "run"), "--units", "3", "--epochs", "1", *flags]
-    settings = mnist.resolve(cli.parse(mnist.Settings, args))
     data = tiny_mnist.sample(40, 20)
-    Runner(mnist.task(settings, data), settings, RunDir(tmp_path / "run"), Screen()).fit()
+    digits_runner(tmp_path / "run", data, "--units", "3", "--epochs", "1", *flags).fit()
     export.main([str(tmp_path / "run")])
     pixels = data.test.pixels[:3]
     found = asked_abroad(tmp_path / "run", packages, tmp_path, pixels.tolist())

@@ -1,4 +1,4 @@
-"""The experiment: its settings, a whole run on the built-in sample, and its pictures."""
+"""Asks the experiment for its settings, a whole run on the built-in sample, and its pictures."""
 
 import json
 import os
@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import tiny_mnist
 from PIL import Image
+from small_run import digits_runner
 
 from experiments import mnist, plot
 from experiments.config import cli
 from experiments.config.cli import UserError, parse
 from experiments.plots import digits
-from experiments.runs.directory import RunDir
 from experiments.storage import array_cache
 from experiments.training.loop import Runner, Stopped
-from experiments.training.progress import Screen
 
 TINY = tiny_mnist.sample(200, 60)
 
@@ -27,10 +26,7 @@ def settings_of(*args: str) -> mnist.Settings:
 
 def runner(path, *args, images=TINY) -> Runner:
     """What the command makes of these flags, on a small sample."""
-    settings = settings_of("--run-dir", str(path), "--units", "4", "--batch-size", "16", *args)
-    directory = RunDir(path)
-    directory.check(resume=settings.run.resume)
-    return Runner(mnist.task(settings, images), settings, directory, Screen())
+    return digits_runner(path, images, "--units", "4", "--batch-size", "16", *args)
 
 
 # Settings.

@@ -1,4 +1,4 @@
-"""Runs of the IMDB command on a corpus of 200 texts: a second or two each."""
+"""Makes runs of the commands on 200 texts or some digits: a second or two each."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 
-from experiments import imdb
+from experiments import imdb, mnist
 from experiments.config.cli import parse
 from experiments.config.imdb import Settings
 from experiments.data.reviews import TextData
@@ -44,6 +44,14 @@ def runner(path, *args):
     directory = RunDir(path)
     directory.check(resume=settings.run.resume)
     return Runner(imdb.task(settings, TEXT), settings, directory, Screen())
+
+
+def digits_runner(path, images, *args):
+    """What the command `mnist` makes of these flags, on these images."""
+    settings = mnist.resolve(parse(mnist.Settings, ["--run-dir", str(path), *args]))
+    directory = RunDir(path)
+    directory.check(resume=settings.run.resume)
+    return Runner(mnist.task(settings, images), settings, directory, Screen())
 
 
 def interrupted(path, step, *args, number=signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""A training in a process of its own, to be killed: `python tests/helpers/train_tiny.py RUN CELL`.
+"""Trains in a process of its own, to be killed: `python train_tiny.py RUN CELL EPOCHS`.
 
 Always the same command; it saves after every second step. With `before NAME` or `after NAME` after
 it, it kills itself where a file or directory of that name is put in its place.
@@ -32,13 +32,13 @@ def kill_at(when: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    path, cell = Path(sys.argv[1]), sys.argv[2]
+    path, (cell, epochs, *moment) = Path(sys.argv[1]), sys.argv[2:]
     path.mkdir(exist_ok=True)
     run = runner(
-        path, "--resume", "--cell", cell, "--epochs", "12", "--patience", "12",
+        path, "--resume", "--cell", cell, "--epochs", epochs, "--patience", epochs,
         "--checkpoint-steps", "2",
     )  # fmt: skip
-    if sys.argv[3:]:
-        kill_at(*sys.argv[3:])
+    if moment:
+        kill_at(*moment)
     print("begun", flush=True)
     run.fit()

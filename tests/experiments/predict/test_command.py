@@ -1,4 +1,4 @@
-"""A trained run answers: about a text, about a picture, or what is wrong with the question."""
+"""Asks a trained run: about a text, about a picture, or what is wrong with the question."""
 
 import io
 import json
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tiny_mnist
 from PIL import Image
+from small_run import digits_runner
 
-from experiments import imdb, mnist
+from experiments import imdb
 from experiments.config import cli
 from experiments.config.cli import UserError, parse
 from experiments.data.reviews import TextData
@@ -47,11 +48,7 @@ def sentiment(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory) -> str:
     path = str(tmp_path_factory.mktemp("runs") / "mnist")
-    settings = parse(
-        mnist.Settings,
-        ["--run-dir", path, "--units", "8", "--batch-size", "20", "--epochs", "2"],
-    )
-    Runner(mnist.task(settings, IMAGES), settings, RunDir(path), Screen()).fit()
+    digits_runner(path, IMAGES, "--units", "8", "--batch-size", "20", "--epochs", "2").fit()
     return path
 
 

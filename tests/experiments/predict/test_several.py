@@ -1,4 +1,4 @@
-"""Several questions at once, for people and for programs; and what makes an answer doubtful."""
+"""Asks several questions at once, for people and programs; and what makes an answer doubtful."""
 
 import csv
 import io
@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+import tiny_mnist
+from PIL import Image
 from root import ROOT
-from small_run import interrupted, runner
+from small_run import digits_runner, interrupted, runner
 
 from experiments.config.cli import UserError
 from experiments.predict import __main__ as predict
@@ -203,13 +205,9 @@ def test_a_run_without_an_epoch_says_so(tmp_path, capsys):
 
 
 def test_several_pictures_are_answered_by_name(tmp_path, capsys):
-    from PIL import Image
-
-    from experiments import mnist
-
     path = tmp_path / "digits"
-    mnist.main(["--data", "sample", "--cell", "rnn", "--units", "4", "--epochs", "1",
-                "--examples", "500", "--run-dir", str(path)])  # fmt: skip
+    flags = ["--cell", "rnn", "--units", "4", "--epochs", "1"]
+    digits_runner(path, tiny_mnist.sample(60, 20), *flags).fit()
     files = []
     for n, column in enumerate((6, 20)):
         pixels = np.full((28, 28), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""A training killed anywhere and started again by the same command ends as if nothing had been."""
+"""Kills a training anywhere: the same command ends it as if nothing had been."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from root import ROOT, one_device
 TRAIN = [sys.executable, str(ROOT / "tests" / "helpers" / "train_tiny.py")]
 
 
-def start(path, cell, *moment):
+def start(path, cell, epochs, *moment):
     return subprocess.Popen(
-        [*TRAIN, str(path), cell, *moment],
+        [*TRAIN, str(path), cell, str(epochs), *moment],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -24,8 +24,8 @@ def start(path, cell, *moment):
     )
 
 
-def finish(path, cell):
-    process = start(path, cell)
+def finish(path, cell, epochs):
+    process = start(path, cell, epochs)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out
@@ -47,7 +47,7 @@ def killed(path, cell, kills, seed):
     """Kill the training at random moments of what it does, as often as asked; then let it end."""
     rng, done, longest = random.Random(seed), 0, 4.0
     while done < kills:
-        process = start(path, cell)
+        process = start(path, cell, 12)
         begun = process.stdout.readline()
         assert begun == "begun\n", process.stderr.read()
         time.sleep(rng.uniform(0, longest))
@@ -62,7 +62,7 @@ def killed(path, cell, kills, seed):
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         done += 1
-    finish(path, cell)
+    finish(path, cell, 12)
     return done
 
 
@@ -73,12 +73,12 @@ MOMENTS = [("before", "config.json"), ("after", "2"), ("before", "tmp-2"),
 
 
 def test_killed_at_each_write(tmp_path):
-    finish(tmp_path / "whole", "rnn")
+    finish(tmp_path / "whole", "rnn", 3)
     for moment in MOMENTS:
-        process = start(tmp_path / "killed", "rnn", *moment)
+        process = start(tmp_path / "killed", "rnn", 3, *moment)
         _, errors = process.communicate(timeout=300)
         assert (process.returncode, errors) == (-signal.SIGKILL, ""), moment
-    finish(tmp_path / "killed", "rnn")
+    finish(tmp_path / "killed", "rnn", 3)
     assert ending(tmp_path / "killed") == ending(tmp_path / "whole")
     left = {path.name for path in (tmp_path / "killed").iterdir()}
     assert left == {path.name for path in (tmp_path / "whole").iterdir()}
@@ -87,6 +87,6 @@ def test_killed_at_each_write(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_killed_at_twenty_random_moments(tmp_path, cell):
-    finish(tmp_path / "whole", cell)
+    finish(tmp_path / "whole", cell, 12)
     assert killed(tmp_path / "killed", cell, 20, seed=1) == 20
     assert ending(tmp_path / "killed") == ending(tmp_path / "whole")
