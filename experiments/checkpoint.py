@@ -1,4 +1,4 @@
-"""Look after the checkpoints of a run.
+"""Looks after the checkpoints of a run.
 
 python -m experiments.checkpoint verify runs/imdb-gru-seed0
 """

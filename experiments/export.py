@@ -1,4 +1,4 @@
-"""Export a finished run's best model as files that other programs read without this project.
+"""Exports a finished run's best model as files that other programs read without this project.
 
     python -m experiments.export RUN            write RUN/export/
     python -m experiments.export RUN --onnx     the same, and model.onnx

@@ -1,4 +1,4 @@
-"""Format, lint and types: what the pre-commit hooks ask, asked here too."""
+"""Asks of format, lint and types what the pre-commit hooks ask."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Prepare the process of a command before anything heavy is imported: Ctrl-C, what is installed.
+"""Prepares the process of a command before anything heavy is imported: Ctrl-C, what is installed.
 
 Imports of a second run callbacks of C, where Python drops a `KeyboardInterrupt` with a remark, and
 what jax computes while Python ends is a segmentation fault. So a command that holds nothing leaves

@@ -1,4 +1,4 @@
-"""Read settings from the command line, and say in one line what is wrong with them.
+"""Reads settings from the command line, and says in one line what is wrong with them.
 
 Every command exits with 0 when it did its work, 2 when the input was at fault (one line on
 standard error that names the field, the value and what to do) and 130 after Ctrl-C.

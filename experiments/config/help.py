@@ -1,4 +1,4 @@
-"""Print a command's `--help` from its settings: the common ones, or with `--help-all` every one.
+"""Prints a command's `--help` from its settings: the common ones, or with `--help-all` every one.
 
 tyro draws it. But it breaks a docstring's paragraph where its source does, and takes a comment for
 text; so it is given the same settings with each docstring on one line.

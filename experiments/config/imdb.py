@@ -1,4 +1,4 @@
-"""The settings of the IMDB task, and recipes: settings by name, `--recipe NAME`.
+"""Declares the settings of the IMDB task, and recipes: settings by name, `--recipe NAME`.
 
 Each recipe is a function that returns settings. Its docstring says the command, how long it
 takes on two CPU cores, and the accuracy to expect.

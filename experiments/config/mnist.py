@@ -1,4 +1,4 @@
-"""The settings of the MNIST task."""
+"""Declares the settings of the MNIST task."""
 
 import dataclasses
 from typing import Annotated, ClassVar, Literal

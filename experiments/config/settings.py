@@ -1,4 +1,4 @@
-"""Declare the settings that experiments share, one dataclass for each group of `--help`.
+"""Declares the settings that experiments share, one dataclass for each group of `--help`.
 
 Every number carries the `Range` it may have; `cli.parse` checks them all.
 """

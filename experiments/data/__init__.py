@@ -1,1 +1,1 @@
-"""Data sets, from the archive to the batch."""
+"""Brings data sets from the archive to the batch."""

@@ -1,4 +1,4 @@
-"""Say which data sets are prepared, prepare one, or show what is in it.
+"""Says which data sets are prepared, prepares one, or shows what is in it.
 
 python -m experiments.data status
 python -m experiments.data prepare imdb

@@ -1,1 +1,1 @@
-"""The networks."""
+"""Makes the networks."""

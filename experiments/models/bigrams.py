@@ -1,4 +1,4 @@
-"""Look up features of pairs of neighbouring words.
+"""Looks up features of pairs of neighbouring words.
 
 That a pair says more than its two words ("not good") a recurrent network has to learn; a table of
 pairs knows it from the first. There are too many pairs for a row each, so several share one: the

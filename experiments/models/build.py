@@ -1,4 +1,4 @@
-"""Build the network that settings describe, with fresh weights or with none."""
+"""Builds the network that settings describe, with fresh weights or with none."""
 
 from typing import Any
 

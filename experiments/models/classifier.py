@@ -1,4 +1,4 @@
-"""Classify sequences: embed -> recurrent layers -> read out over time -> dense to logits.
+"""Classifies sequences: embed -> recurrent layers -> read out over time -> dense to logits.
 
 The modules are Flax NNX; the recurrent computation is `jaxrnn`'s. Whether dropout acts is decided
 by the call: with a key it does, without one it does not.

@@ -1,4 +1,4 @@
-"""Train several networks side by side, and let them answer together."""
+"""Trains several networks side by side, and lets them answer together."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Describe a model as a table of layers, for the card at the start of a run."""
+"""Describes a model as a table of layers, for the card at the start of a run."""
 
 from typing import Any, NamedTuple
 

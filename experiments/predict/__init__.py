@@ -1,1 +1,1 @@
-"""Ask a trained run."""
+"""Asks a trained run."""

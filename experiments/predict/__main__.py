@@ -1,4 +1,4 @@
-"""Ask a trained run about a text or a picture of your own.
+"""Asks a trained run about a text or a picture of your own.
 
 python -m experiments.predict runs/imdb-gru-seed0 "A film that I shall not forget."
 python -m experiments.predict runs/imdb-gru-seed0 --file review.txt

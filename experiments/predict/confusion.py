@@ -1,4 +1,4 @@
-"""Count what a finished run of texts answers to its test part, and draw it."""
+"""Counts what a finished run of texts answers to its test part, and draws it."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tell a stranger how an exported model is asked: the facts for `export.json`, and a README.
+"""Tells a stranger how an exported model is asked: the facts for `export.json`, and a README.
 
 The README prints a loader of some twenty lines that needs jax and NumPy alone; it is the text of
 `handout_text.md` or `handout_image.md`, with this model's facts filled in.

@@ -1,4 +1,4 @@
-"""Ask a run of `experiments.mnist` which digit a picture shows."""
+"""Asks a run of `experiments.mnist` which digit a picture shows."""
 
 import sys
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Ask a run of `experiments.imdb` for the class of a text."""
+"""Asks a run of `experiments.imdb` for the class of a text."""
 
 import re
 import sys

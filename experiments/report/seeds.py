@@ -1,4 +1,4 @@
-"""Train the same settings with several seeds in turn, and report them together: `--seeds 0,1,2`."""
+"""Trains the same settings with several seeds in turn, and reports on all: `--seeds 0,1,2`."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""The files of a run, written and read."""
+"""Writes and reads the files of a run."""

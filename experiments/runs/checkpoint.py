@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which steps there are, which are kept, and whether they are good.
+"""Keeps the checkpoints of a run: says which steps there are, and whether they are good.
 
 A step is one sealed directory (`storage.verified_arrays`), `checkpoints/1200/`. Orbax moves the
 arrays; which steps there are, which are kept and when one counts is decided here, because Orbax's

@@ -1,4 +1,4 @@
-"""Keep the files of a run. Other programs read them: names and fields are a contract.
+"""Keeps the files of a run. Other programs read them: names and fields are a contract.
 
     config.json     settings as resolved, versions, devices
     metrics.jsonl   a row for each epoch

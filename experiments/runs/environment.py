@@ -1,4 +1,4 @@
-"""Name the kind of machine and the versions on it: a figure without them says nothing."""
+"""Names the kind of machine and the versions on it: a figure without them says nothing."""
 
 import contextlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""Rebuild what a run has learned: the trained network, its settings and its vocabulary."""
+"""Rebuilds what a run has learned: the trained network, its settings and its vocabulary."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Keep a directory for one process, and tell whether the one at that path is still the same."""
+"""Keeps a directory for one process, and tells whether the one at that path is still the same."""
 
 import datetime
 import os

@@ -1,4 +1,4 @@
-"""Tell which run this is: what is computed, from what data, and by what."""
+"""Tells which run this is: what is computed, from what data, and by what."""
 
 import hashlib
 import uuid

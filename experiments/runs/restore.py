@@ -1,4 +1,4 @@
-"""Read the settings in a `config.json`, typed again and held to the bounds of the command line."""
+"""Reads the settings in a `config.json`, typed again and held to the bounds of the command line."""
 
 import itertools
 import os

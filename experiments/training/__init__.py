@@ -1,1 +1,1 @@
-"""The loop, its step and its devices."""
+"""Trains: the loop, its step and its devices."""

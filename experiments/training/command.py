@@ -1,4 +1,4 @@
-"""Train what a command has settings for: the way from parsed settings to the exit status."""
+"""Trains what a command has settings for: the way from parsed settings to the exit status."""
 
 from collections.abc import Callable
 

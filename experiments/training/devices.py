@@ -1,4 +1,4 @@
-"""Place a run on its devices: one, or many that share each batch.
+"""Places a run on its devices: one, or many that share each batch.
 
     --devices N                 one program over a mesh, each batch split between the devices (jit)
     --pmap                      the same training through `jax.pmap`

@@ -1,4 +1,4 @@
-"""Write a training's numbers for TensorBoard, `--log tensorboard`, beside the files of the run."""
+"""Writes a training's numbers for TensorBoard, `--log tensorboard`, beside the files of the run."""
 
 import contextlib
 import os

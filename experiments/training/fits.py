@@ -1,4 +1,4 @@
-"""Tell before a network is drawn that it cannot fit into memory: its sizes are known."""
+"""Tells before a network is drawn that it cannot fit into memory: its sizes are known."""
 
 import math
 from typing import Any

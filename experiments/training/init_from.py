@@ -1,4 +1,4 @@
-"""Begin a training with the weights of another run, `--init-from RUN`."""
+"""Begins a training with the weights of another run, `--init-from RUN`."""
 
 import sys
 from collections.abc import Sequence

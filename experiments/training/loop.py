@@ -1,4 +1,4 @@
-"""Train, evaluate, save and stop: the loop of every training. The only clock is here.
+"""Trains, evaluates, saves and stops: the loop of every training. The only clock is here.
 
 A run is a function of its settings: batch n is a function of (seed, epoch, step), the dropout
 key of (seed, step), and everything that the loop itself remembers stands in the checkpoint. So a

@@ -1,4 +1,4 @@
-"""Train from Python, a notebook for instance: settings as keywords, and the results as a value."""
+"""Trains from Python, a notebook for instance: settings as keywords, and the results as a value."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Let several processes train as one: join them, share what the first one reads, end together."""
+"""Lets several processes train as one: joins them, shares what one reads, ends all together."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""What a person sees of a run: the card at its start, the bar, a line for each epoch.
+"""Shows what a person sees of a run: the card at its start, the bar, a line for each epoch.
 
 On a terminal the bar is live; anywhere else (a file, a pipe, CI) there are plain lines only.
 """

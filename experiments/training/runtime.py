@@ -1,4 +1,4 @@
-"""Prepare the process for a training: memory that is used again, compiled steps that are kept."""
+"""Prepares the process for a training: memory that is used again, compiled steps that are kept."""
 
 import contextlib
 import ctypes

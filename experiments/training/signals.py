@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as a question that a loop can ask between two steps."""
+"""Turns SIGINT, SIGTERM and SIGHUP into a question that a loop can ask between two steps."""
 
 import os
 import signal

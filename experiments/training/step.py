@@ -1,4 +1,4 @@
-"""Loss, optimizer and the two compiled steps: pure functions of a state and a batch."""
+"""Makes loss, optimizer and the two compiled steps: pure functions of a state and a batch."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

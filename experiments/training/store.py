@@ -1,4 +1,4 @@
-"""Keep a training on disk, so that it can go on: open its run, save it, read it back.
+"""Keeps a training on disk, so that it can go on: opens its run, saves it, reads it back.
 
 A training takes hours, and its directory is somebody's: it may be deleted, moved, or given to
 another run meanwhile. So each save looks first whether the directory is still this run's. One that

@@ -1,4 +1,4 @@
-"""Declare what a loop is given to learn: the contract between a command and the training loop."""
+"""Declares what a loop is given to learn: the contract between a command and the training loop."""
 
 import hashlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Random command lines: an answer or one clear line, and nothing written where it is a mistake."""
+"""Tries random command lines: an answer or one clear line, and nothing written by a mistake."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""`experiments.imdb` on the small corpus of the tests: one of the processes of a run.
+"""Runs `experiments.imdb` on the small corpus of the tests: one of the processes of a run.
 
 python tests/helpers/one_process.py [flags of experiments.imdb]
 """

@@ -1,4 +1,4 @@
-"""Recurrent layers as NumPy float64 loops over time and gates, written from the papers.
+"""Computes recurrent layers as NumPy float64 loops over time and gates, written from the papers.
 
 Slow, and independent of the library: each gate is its own product, each sequence runs alone.
 """

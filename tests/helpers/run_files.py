@@ -1,4 +1,4 @@
-"""The files of a run, written by hand."""
+"""Writes the files of a run by hand."""
 
 import json
 

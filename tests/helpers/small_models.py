@@ -1,4 +1,4 @@
-"""A small classifier, and batches for it."""
+"""Makes a small classifier, and batches for it."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""The table that the laws run over, cells x engines, and what its rows are fed with."""
+"""Makes the table that the laws run over, cells x engines, and what its rows are fed with."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Small data sets of digits: images made here, and MNIST in TFDS's own layout without TFDS."""
+"""Makes small data sets of digits: images, and MNIST in TFDS's own layout without TFDS."""
 
 import io
 from pathlib import Path

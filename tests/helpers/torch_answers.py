@@ -1,4 +1,4 @@
-"""What PyTorch answers to some weights and inputs, stored in `torch_answers.npz`.
+"""Asks what PyTorch answers to some weights and inputs, stored in `torch_answers.npz`.
 
 PyTorch's package is gigabytes where pip takes the CUDA build, so the tests do not install it: they
 compare with these answers. With PyTorch there, one more test asks it again, and

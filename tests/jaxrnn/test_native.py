@@ -1,4 +1,4 @@
-"""What only the native engine has: vectors, threads, blocks of the weights, a library to load."""
+"""Asks what only the native engine has: vectors, threads, blocks of weights, a library to load."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""What tests of data share: lines that were said, and a cache of their own."""
+"""Makes what tests of data share: lines that were said, and a cache of their own."""
 
 from pathlib import Path
 
