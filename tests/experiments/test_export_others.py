@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import tiny_mnist
 from root import ROOT
@@ -22,6 +21,8 @@ from experiments.predict import exported
 from experiments.runs.directory import RunDir
 from experiments.training.loop import Runner
 from experiments.training.progress import Screen
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="it has no wheel for macOS 12")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ compare with these answers. With PyTorch there, one more test asks it again, and
 
     python tests/helpers/torch_answers.py
 
-writes the file anew.
+writes the file anew, and `torch_cells.npz`, what its cells answer to one step.
 """
 
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 FILE = Path(__file__).with_name("torch_answers.npz")
+CELLS_FILE = Path(__file__).with_name("torch_cells.npz")
+CELLS = {"rnn": "RNNCell", "relu_rnn": "RNNCell", "lstm": "LSTMCell", "gru": "GRUCell"}
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 INPUTS, STEPS = 3, 6
 LENGTHS = np.array([6, 1, 4, 5])
@@ -111,7 +113,36 @@ def stored(case):
         return {name[len(start) :]: file[name] for name in file if name.startswith(start)}
 
 
+def ask_cells():
+    """Of each of PyTorch's cells its state_dict, an input, and the states after it, from zeros."""
+    import torch
+
+    torch.manual_seed(0)
+    answers = {}
+    for name, kind in CELLS.items():
+        options = {"nonlinearity": "relu"} if name == "relu_rnn" else {}
+        cell = getattr(torch.nn, kind)(INPUTS, 5, dtype=torch.float64, **options)
+        x = torch.randn(len(LENGTHS), INPUTS, dtype=torch.float64)
+        states = cell(x) if name == "lstm" else (cell(x),)
+        answers[f"{name}/x"] = x.numpy()
+        for field, state in zip("hc", states, strict=False):
+            answers[f"{name}/{field}"] = state.detach().numpy()
+        for part, array in cell.state_dict().items():
+            answers[f"{name}/state_dict/{part}"] = array.numpy()
+    return answers
+
+
+def stored_cell(name):
+    """The state_dict, the input and the states after it, as PyTorch 1.13 gave them."""
+    with np.load(CELLS_FILE) as file:
+        start = f"{name}/state_dict/"
+        state_dict = {n.removeprefix(start): file[n] for n in file if n.startswith(start)}
+        states = [file[f"{name}/{field}"] for field in "hc" if f"{name}/{field}" in file]
+        return state_dict, file[f"{name}/x"], states
+
+
 if __name__ == "__main__":
+    np.savez_compressed(CELLS_FILE, **ask_cells())
     np.savez_compressed(
         FILE, **{f"{case}/{name}": a for case in CASES for name, a in ask(case).items()}
     )

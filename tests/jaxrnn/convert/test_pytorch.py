@@ -83,6 +83,20 @@ def test_bfloat16_stays_bfloat16_bit_for_bit(tmp_path):
 
 
 @every_cell
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pytorchs_cells_take_the_same_step(cell, dtype):
+    state_dict, x, expected = torch_answers.stored_cell(cell.name)
+    assert set(state_dict) == {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
+    with jax.enable_x64(dtype == "float64"):
+        state_dict = {name: a.astype(dtype) for name, a in state_dict.items()}
+        (params,) = convert.from_torch(cell, state_dict)[0]
+        start = jaxrnn.initial_state(cell, params, (len(x),))
+        state, _ = jaxrnn.step(cell, params, start, x.astype(dtype))
+        assert {a.dtype.name for a in state} == {dtype}
+        assert_close(list(state), expected, 1e-6 if dtype == "float32" else 1e-14)
+
+
+@every_cell
 def test_cells_have_names_without_a_layer(cell):
     stack = ((random_params(cell),),)
     arrays = convert.to_torch(cell, stack, "cell.", single_step=True)
