@@ -18,7 +18,6 @@ from jaxrnn._cells import (
     init,
     step,
 )
-from jaxrnn._stack import _mirrored
 from jaxrnn._unroll import unroll as unroll_cell
 from jaxrnn.engines import Engine, choose
 from jaxrnn.engines._protocol import as_engine
@@ -232,21 +231,3 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     """Flax's `orthogonal()`, in 16 bits too, for which no QR decomposition is known."""
     draw = jax.nn.initializers.orthogonal()
     return draw(key, shape, accumulation_dtype(dtype)).astype(dtype)
-
-
-def both_ways(
-    forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any, *,
-    seq_lengths: Any, resets: Any, time_major: bool, each: tuple[dict[str, Any], dict[str, Any]],
-) -> tuple[Any, tuple[Any, Any]]:  # fmt: skip
-    """Run both directions; `each` holds the arguments that are of one of them.
-
-    A reset begins a sequence: the backward direction is reset at the last step of the one before.
-    """
-    resets = as_booleans(resets)
-    call = {"seq_lengths": seq_lengths, "return_carry": True, "time_major": time_major}
-    ahead, forward_outputs = forward(inputs, resets=resets, reverse=False, **call, **each[0])
-    back, backward_outputs = backward(
-        inputs, resets=_mirrored(resets, seq_lengths, time_major), reverse=True, keep_order=True,
-        **call, **each[1],
-    )  # fmt: skip
-    return (ahead, back), (forward_outputs, backward_outputs)

@@ -32,7 +32,8 @@ def run(
     Args:
         scan: `(body, carry, now) -> (carry, outputs)`, over the leading axis of `now`.
         inputs: [..., T, *features], time where `time_axis` says.
-        carry: arrays [..., *any], of which any tree will do.
+        carry: arrays [..., *any], of which any tree will do; what does not begin with the batch is
+            all sequences' own, and goes on.
         first: what a reset returns to.
         time_axis: that of inputs and outputs.
         batch_axes: how many axes there are before the features, time not counted.
@@ -41,6 +42,7 @@ def run(
         reverse: run from the last valid step to the first.
         keep_order: with `reverse`, give outputs in the order of the inputs.
     """
+    carry, first = jax.tree.map(jnp.asarray, (carry, first))
     xs = jnp.moveaxis(inputs, time_axis, 0)
     steps, batch = xs.shape[0], xs.shape[1 : 1 + batch_axes]
     if lengths is not None:
@@ -48,8 +50,6 @@ def run(
     if resets is not None:
         shape = inputs.shape[: batch_axes + 1]
         resets = jnp.moveaxis(checked_resets("resets", resets, shape, "inputs"), time_axis, 0)
-    if lengths is not None or resets is not None:
-        _check_batch(carry, batch)
     if reverse:
         xs = turned(xs, lengths, 0)
         resets = None if resets is None else turned(resets, lengths, 0)
@@ -68,13 +68,13 @@ def _step_to(first: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
 
     def body(cell: Any, carry: Any, now: tuple[Array, Any, Any]) -> tuple[Any, Any]:
         x, valid, reset = now
-        before = carry if reset is None else _select(reset, first, carry)
+        before = carry if reset is None else _select(reset, first, carry, shared=carry)
         if valid is None:
             return cell(before, x)
         # The input is cleaned before the step too: NaN would come back as 0 * NaN in the gradient.
-        after, y = cell(before, _select(valid, x, jnp.zeros_like(x)))
+        after, y = cell(before, _select(valid, x, jnp.zeros_like(x), shared=x))
         zeros = jax.tree.map(jnp.zeros_like, y)
-        return _select(valid, after, carry), _select(valid, y, zeros)
+        return _select(valid, after, carry, shared=after), _select(valid, y, zeros, shared=y)
 
     return body
 
@@ -91,19 +91,20 @@ def turned(a: Array, lengths: Any, time_axis: int) -> Array:
     return jnp.take_along_axis(a, _with_axes(sources, a.ndim), time_axis)
 
 
-def _select(where: Array, a: Any, b: Any) -> Any:
-    """`a` where `where` [...] holds, else `b`; for trees of arrays [..., *any]."""
-    return jax.tree.map(lambda a, b: jnp.where(_with_axes(where, a.ndim), a, b), a, b)
+def _select(where: Array, a: Any, b: Any, shared: Any) -> Any:
+    """`a` where `where` [...] holds, else `b`; for trees of arrays [..., *any].
+
+    What does not begin with the batch, a key or a counter that all sequences have in common, is
+    that of `shared`.
+    """
+
+    def select(a: Array, b: Array, shared: Array) -> Array:
+        if a.shape[: where.ndim] != where.shape:
+            return shared
+        return jnp.where(_with_axes(where, a.ndim), a, b)
+
+    return jax.tree.map(select, a, b, shared)
 
 
 def _with_axes(a: Array, ndim: int) -> Array:
     return a.reshape(*a.shape, *[1] * (ndim - a.ndim))
-
-
-def _check_batch(carry: Any, batch: tuple[int, ...]) -> None:
-    for array in jax.tree.leaves(carry):
-        if array.shape[: len(batch)] != batch:
-            raise ValueError(
-                f"a carry has shape {array.shape}; with seq_lengths or resets it must begin with "
-                f"the batch of the inputs, {batch}"
-            )

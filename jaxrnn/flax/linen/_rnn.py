@@ -9,7 +9,7 @@ from flax.core import FrozenDict
 from jaxtyping import Array
 
 from jaxrnn.engines import Engine
-from jaxrnn.flax import _common
+from jaxrnn.flax import _common, _directions
 from jaxrnn.flax.linen._cells import GRUCell
 from jaxrnn.flax.linen._kinds import begins_at_zero, kind_of, weights
 
@@ -105,34 +105,47 @@ class Bidirectional(nn.Bidirectional):
     forward_rnn: Any
     backward_rnn: Any
 
-    def __call__(self, inputs: Array, *, resets: Any = None, **options: Any) -> Any:
+    def __call__(
+        self,
+        inputs: Array,
+        *,
+        initial_carry: Any = None,
+        init_key: Any = None,
+        seq_lengths: Any = None,
+        resets: Any = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+    ) -> Any:
         """Merged outputs, or `((forward carry, backward carry), outputs)` with `return_carry`.
 
         Args:
             inputs: [..., T, D], or [T, ..., D] with `time_major`.
+            initial_carry: `(forward carry, backward carry)`.
+            init_key: for carries that are drawn; each direction has one of its own.
+            seq_lengths: valid steps of each sequence, integers [...].
             resets: [..., T]; a sequence begins at that step. The backward direction is reset at the
                 last step of the one before.
-            options: those of Flax's call: initial_carry, init_key, seq_lengths, return_carry,
-                time_major.
+            return_carry: these two are the attributes where not given.
+            time_major: whether time is the first axis.
+            reverse: refused, as both directions are run anyway; so is `keep_order`.
+            keep_order: refused.
         """
-        if resets is None:
-            return super().__call__(inputs, **options)
-        time_major = options.get("time_major")
-        return_carry = options.get("return_carry")
-        key = options.get("init_key")
-        keys = (None, None) if key is None else jax.random.split(key)
-        carries = options.get("initial_carry") or (None, None)
+        _directions.refuse_directions(reverse, keep_order)
+        time_major = self.time_major if time_major is None else time_major
+        return_carry = self.return_carry if return_carry is None else return_carry
+        keys = (None, None) if init_key is None else jax.random.split(init_key)
+        carries = (None, None) if initial_carry is None else initial_carry
         first, second = [
-            {"initial_carry": carry, "init_key": k} for carry, k in zip(carries, keys, strict=True)
+            {"initial_carry": carry, "init_key": key}
+            for carry, key in zip(carries, keys, strict=True)
         ]
-        ends, outputs = _common.both_ways(
+        ends, outputs = _directions.both_ways(
             self.forward_rnn, self.backward_rnn, inputs,
-            seq_lengths=options.get("seq_lengths"), resets=resets,
-            time_major=self.time_major if time_major is None else time_major,
-            each=(first, second),
+            seq_lengths=seq_lengths, resets=resets, time_major=time_major, each=(first, second),
         )  # fmt: skip
         merged = jax.tree.map(self.merge_fn, *outputs)
-        return_carry = self.return_carry if return_carry is None else return_carry
         return (ends, merged) if return_carry else merged
 
 

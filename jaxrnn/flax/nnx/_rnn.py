@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from jaxrnn.engines import Engine
-from jaxrnn.flax import _common
+from jaxrnn.flax import _common, _directions
 from jaxrnn.flax.nnx._kinds import begins_at_zero, kind_of, weights
 
 # State axes belong to the graph mode of NNX, which is `nnx.compat` since Flax has another.
@@ -123,34 +123,47 @@ class RNN(nnx.RNN):
 class Bidirectional(nnx.Bidirectional):
     """Flax's, with resets: two `RNN`s, one of them from the last step to the first."""
 
-    def __call__(self, inputs: Array, *, resets: Any = None, **options: Any) -> Any:
+    def __call__(
+        self,
+        inputs: Array,
+        *,
+        initial_carry: Any = None,
+        rngs: Any = None,
+        seq_lengths: Any = None,
+        resets: Any = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+    ) -> Any:
         """Merged outputs, or `((forward carry, backward carry), outputs)` with `return_carry`.
 
         Args:
             inputs: [..., T, D], or [T, ..., D] with `time_major`.
+            initial_carry: `(forward carry, backward carry)`.
+            rngs: where cells that draw their first carry take their keys from.
+            seq_lengths: valid steps of each sequence, integers [...].
             resets: [..., T]; a sequence begins at that step. The backward direction is reset at the
                 last step of the one before.
-            options: those of Flax's call: initial_carry, rngs, seq_lengths, return_carry,
-                time_major.
+            return_carry: these two are the constructor's where not given.
+            time_major: whether time is the first axis.
+            reverse: refused, as both directions are run anyway; so is `keep_order`.
+            keep_order: refused.
         """
-        if resets is None:
-            return super().__call__(inputs, **options)
-        time_major = options.get("time_major")
-        return_carry = options.get("return_carry")
-        keys = options.get("rngs")
-        keys = self.rngs if keys is None else keys
-        carries = options.get("initial_carry") or (None, None)
-        ends, outputs = _common.both_ways(
+        _directions.refuse_directions(reverse, keep_order)
+        time_major = self.time_major if time_major is None else time_major
+        return_carry = self.return_carry if return_carry is None else return_carry
+        rngs = self.rngs if rngs is None else rngs
+        keys = (rngs.carry if isinstance(rngs, nnx.Rngs) else rngs,) * 2
+        carries = (None, None) if initial_carry is None else initial_carry
+        first, second = [
+            {"initial_carry": carry, "rngs": key} for carry, key in zip(carries, keys, strict=True)
+        ]
+        ends, outputs = _directions.both_ways(
             self.forward_rnn, self.backward_rnn, inputs,
-            seq_lengths=options.get("seq_lengths"), resets=resets,
-            time_major=self.time_major if time_major is None else time_major,
-            each=(
-                {"initial_carry": carries[0], "rngs": keys},
-                {"initial_carry": carries[1], "rngs": keys},
-            ),
+            seq_lengths=seq_lengths, resets=resets, time_major=time_major, each=(first, second),
         )  # fmt: skip
         merged = jax.tree.map(self.merge_fn, *outputs)
-        return_carry = self.return_carry if return_carry is None else return_carry
         return (ends, merged) if return_carry else merged
 
 

@@ -113,6 +113,37 @@ def test_nan_in_the_padding_reaches_no_gradient(build):
     assert float(jnp.abs(gradient).max()) > 0.01
 
 
+def test_what_all_sequences_have_in_common_goes_on():
+    """A key and a counter in the carry, beside an array [batch, units]."""
+
+    class Noisy(nn.RNNCellBase):
+        num_feature_axes = 1
+
+        @nn.compact
+        def __call__(self, carry, inputs):
+            h, key, steps = carry
+            key, now = jax.random.split(key)
+            h = jnp.tanh(nn.Dense(4)(inputs) + h) + jax.random.normal(now, h.shape)
+            return (h, key, steps + 1), h
+
+        @nn.nowrap
+        def initialize_carry(self, rng, input_shape):
+            return jnp.zeros((*input_shape[:-1], 4)), rng, 0
+
+    build = linen_cell(Noisy())
+    ours, theirs = build(return_carry=True)
+    _, whole = theirs(random_xs())
+    (h, _, steps), ys = ours(random_xs(), seq_lengths=LENGTHS)
+    assert int(steps) == 7
+    valid = np.arange(7)[:, None] < LENGTHS[:, None, None]
+    assert_close(ys, np.where(valid, whole, 0))
+    assert_close(h[0], whole[0, 6])
+    assert_close(h[3], whole[3, 5])
+    resets = np.zeros((6, 7)).astype(bool)
+    resets[:, 0] = True
+    assert_close(ours(random_xs(), resets=resets)[1], whole)
+
+
 def test_a_learned_first_carry_has_a_gradient():
     """Though its cell's step is run by an engine."""
     modules = nnx_cell(NNX_CELLS["a learned first carry"])()

@@ -64,6 +64,16 @@ def test_resets_of_both_directions_are_those_of_a_stack(front, cell, time_major)
 
 
 @every_front
+@pytest.mark.parametrize("name", ["reverse", "keep_order"])
+def test_both_directions_refuse_to_be_turned(front, name):
+    run = BIDIRECTIONAL[front](jaxrnn.GRU).ours
+    with pytest.raises(ValueError, match=f"{name} is True; Bidirectional runs both directions"):
+        run(random_xs(), **{name: True})
+    with pytest.raises(TypeError, match="seq_length"):
+        run(random_xs(), seq_length=LENGTHS, resets=RESETS)
+
+
+@every_front
 def test_resets_of_another_shape_are_refused(front):
     with pytest.raises(ValueError, match=r"resets has shape \(6,\); \w+ asks? for \(6, 7\)"):
         FRONTS[front](jaxrnn.GRU).ours(random_xs(), resets=np.zeros(6))
