@@ -216,6 +216,10 @@ def _check_place(flag: str, path: Path) -> None:
     """Raise `UserError` where no directory can be made or written."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{flag} {path} is a file; name a directory")
+    if path.is_symlink() and not path.exists():
+        raise UserError(
+            f"{flag} {path} is a link to {path.readlink()}, which is not there; make it"
+        )
     existing = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not existing.is_dir():
         raise UserError(f"{flag} {path} lies in a file, {existing}; name a directory")

@@ -127,9 +127,11 @@ class Store:
             if not self._has_place(rows):
                 kept = self._elsewhere(rows)
                 Checkpoints(kept.checkpoints).save(step, arrays, meta, score=score)
+                path = self.directory.path
+                now = "holds another run, begun" if path.is_dir() else "has become a file"
                 raise UserError(
-                    f"{self.directory.path} holds another run, begun while this one trained; this "
-                    f"one stops at step {step:,} and is saved: go on with --resume {kept.path}"
+                    f"{path} {now} while this one trained; this one stops at step {step:,} and is "
+                    f"saved: go on with --resume {kept.path}"
                 )
             self.checkpoints.save(step, arrays, meta, score=score)
         self.saved = step
@@ -175,7 +177,7 @@ class Store:
                 self.say(f"{path}/config.json was deleted or changed; it is written again")
                 self._create(self.directory)
             return True
-        if self.directory.holds_run() and not unchanged:
+        if (self.directory.holds_run() and not unchanged) or path.is_file():
             return False
         self.say(
             f"{path} was deleted or moved while this run trained; it is made anew, without the "

@@ -162,6 +162,33 @@ def test_another_run_that_came_while_the_picture_was_drawn_is_left_alone(tmp_pat
     assert files(path) == there
 
 
+def test_a_file_in_its_place_is_left_alone(tmp_path, whole):
+    path, kept = tmp_path / "run", tmp_path / "run-kept"
+
+    def disturb():
+        shutil.rmtree(path)
+        path.write_text("mine")
+
+    with pytest.raises(UserError) as caught:
+        disturbed(path, disturb).fit()
+    assert str(caught.value) == (
+        f"{path} has become a file while this one trained; this one stops at step 8 and is saved: "
+        f"go on with --resume {kept}"
+    )
+    assert path.read_text() == "mine"
+    runner(kept, "--resume").fit()
+    assert checkpoint_digest(kept) == checkpoint_digest(whole)
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "disk" / "run")
+    with pytest.raises(UserError) as caught:
+        runner(tmp_path / "run")
+    assert str(caught.value) == (
+        f"--run-dir {tmp_path}/run is a link to {tmp_path}/disk/run, which is not there; make it"
+    )
+
+
 @pytest.mark.parametrize("text", [None, "{}"])
 def test_a_config_that_is_gone_or_edited_is_written_again(tmp_path, capsys, text):
     path, config = tmp_path / "run", []
