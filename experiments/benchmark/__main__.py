@@ -21,7 +21,7 @@ import tyro
 
 from experiments.config.cli import Range, UserError, flag, parse, path, run
 from experiments.runs.environment import cores, machine, versions
-from experiments.storage.files import write_text
+from experiments.storage.files import base, write_text
 
 PEERS = ("lax.scan", "flax", "keras-jax", "keras-tf", "torch")
 SCRIPTS = ("jaxrnn", "keras-tf", "keras-jax", "torch-packed", "torch-padded")
@@ -131,8 +131,8 @@ def main(args: list[str] | None = None) -> int:
     threads = settings.threads or cores()
     if threads > cores():
         raise UserError(f"--threads is {threads}; this process may use {cores()} cores")
-    if settings.out is not None and not Path(settings.out).parent.is_dir():
-        raise UserError(f"--out {settings.out}: its directory is not there; make it first")
+    if settings.out is not None:
+        base("--out", settings.out)
     what = {Layer: "layer", Step: "step", Epoch: "epoch"}[type(settings)]
     # Imported after parsing, so that `--help` and mistakes answer at once.
     measured = importlib.import_module(f"experiments.benchmark.{what}")

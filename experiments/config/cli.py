@@ -192,6 +192,7 @@ def _one_line(box: str) -> str:
     if missing := re.match(r"Missing from .*?: (\S+)", message):
         message = f"{missing.group(1).strip('{}')} is missing"
     message = message.replace("Expected 1 values", "Expected 1 value")
+    message = re.sub(r"'None', |, 'None'(?=[,)])", "", message)  # nobody types that
     similar = re.search(r"Perhaps you meant:\s*(--\S+)", bare.replace("│", " "))
     if similar:
         return f"{message}; did you mean {similar.group(1)}?"

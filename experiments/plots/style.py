@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.plots.fonts import families
+from experiments.plots.fonts import NOTE, families, lacking, readable
 from experiments.storage.files import replacing
+from experiments.storage.quiet import quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +70,25 @@ def heading(config: Mapping[str, Any]) -> list[str]:
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a PNG that is there whole or not at all."""
-    with replacing(path) as partial, warnings.catch_warnings():
+    how: dict[str, Any] = {"bbox_inches": "tight"} if _note(figure) else {}
+    # That a font of Chinese has no bold letters is no matter either.
+    quietly = quiet("matplotlib.font_manager")
+    with replacing(path) as partial, quietly, warnings.catch_warnings():
         # A letter that every font lacks is drawn as a box; no reason to print a line for each.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(partial, format="png", facecolor="white")
+        figure.savefig(partial, format="png", facecolor="white", **how)
+
+
+def _note(figure: "Figure") -> bool:
+    """Give each text all fonts; whether letters are lacking even so, which is noted below."""
+    from matplotlib.text import Text
+
+    texts = [text for text in figure.findobj(Text) if not text.get_text().isascii()]
+    for text in texts:
+        text.set_fontfamily(readable(text.get_fontfamily()))
+    if any(text.get_text() == NOTE for text in texts):
+        return False
+    is_lacking = any(lacking(text.get_text(), text.get_fontfamily()) for text in texts)
+    if is_lacking:
+        figure.text(0.01, -0.01, NOTE, va="top", fontsize=9, color="0.3")
+    return is_lacking

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
-from experiments.plots.fonts import families, lacking
+from experiments.plots.fonts import NOTE, families, lacking
 from experiments.plots.style import NAVY, RUST, figure, heading, plain, save
 from experiments.predict.explain import LEVELS, Rows, Words, colour, level, marks
 
@@ -64,7 +64,7 @@ def _notes(answers: Words, shown: int) -> list[str]:
     """What else there is to know, a line each."""
     notes, count = [], len(answers.words)
     if lacking("".join(answers.words), families(MONO)):
-        notes.append("□: a letter that no font of this machine has; install Noto Sans CJK, say")
+        notes.append(NOTE)
     if not answers.known.all():
         notes.append("(word): not in the vocabulary")
     if shown < count:
@@ -89,7 +89,7 @@ def _layout(answers: Words, first: int) -> list[Place]:
 def _shown(answers: Words, n: int) -> str:
     """A word as it is written; one that no line has room for is cut."""
     word, longest = answers.words[n], _COLUMNS - 8
-    word = word if len(word) <= longest else f"{word[:longest]}…"
+    word = word if cell_len(word) <= longest else f"{set_cell_size(word, longest).rstrip()}…"
     return word if answers.known[n] else f"({word})"
 
 
@@ -100,7 +100,15 @@ def _short(name: str) -> str:
 
 def _width(answers: Words, n: int) -> float:
     """In letters, of which Chinese ones are two wide; signs are smaller than letters."""
-    return cell_len(_shown(answers, n)) + 0.7 * abs(level(answers.changes[n])) + 0.5
+    return _columns(_shown(answers, n)) + 0.7 * abs(level(answers.changes[n])) + 0.5
+
+
+def _columns(word: str) -> int:
+    """Of letters; the box of one that no font has is as wide as a Chinese one."""
+    if word.isascii():
+        return cell_len(word)
+    boxes = set(lacking(word, families(MONO)))
+    return sum(2 if letter in boxes else cell_len(letter) for letter in word)
 
 
 def _write(
@@ -143,7 +151,7 @@ def _word(axes: Axes, at: tuple[float, float], word: str, rank: int, width: floa
     axes.text(x, y, word, fontsize=_SIZE, color=shade, parse_math=False, **font)
     if rank:
         font |= {"fontsize": 0.7 * _SIZE, "fontweight": "bold"}
-        axes.text(x + _LETTER * cell_len(word), y - 0.035, marks(rank), **font)
+        axes.text(x + _LETTER * _columns(word), y - 0.035, marks(rank), **font)
 
 
 def _curve(axes: Axes, answers: Words) -> None:

@@ -20,7 +20,7 @@ from experiments.report import memory_page, page
 from experiments.report.table import by_class, deviations, table
 from experiments.runs.directory import RunDir
 from experiments.runs.results import Loaded, load
-from experiments.storage.files import write_text
+from experiments.storage.files import base, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,7 @@ def main(args: list[str] | None = None) -> None:
         for directory in [directory for directory, study in studies.items() if study]:
             _say(f"{directory} is left out: it is a study of memory, which --page shows")
             del studies[directory]
+    out = None if settings.out is None else base("--out", settings.out)
     runs = _finished([directory for directory, study in studies.items() if study is None])
     if settings.page is not None:
         if not Path(settings.page).parent.is_dir():
@@ -75,12 +76,9 @@ def main(args: list[str] | None = None) -> None:
     if not runs:
         raise UserError(f"{', '.join(settings.runs)}: no run among these has a finished epoch")
     text = table(runs) + deviations(runs) + by_class(runs)
-    if settings.out is not None:
+    if out is not None:
         from experiments.report.picture import picture
 
-        out = Path(settings.out)
-        if not out.parent.is_dir():
-            raise UserError(f"--out {out}: {out.parent} is no directory; make it first")
         save(picture(runs), out.with_name(f"{out.name}.png"))
         write_text(out.with_name(f"{out.name}.md"), text)
     print(text, end="")

@@ -44,6 +44,22 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def base(flag: str, name: str) -> Path:
+    """What the names of several files begin with, NAME.md and NAME.png.
+
+    Raises:
+        UserError: it ends in no name, or its directory is not there or cannot be written.
+    """
+    path = Path(name)
+    if name.endswith("/") or path.name in ("", ".."):
+        raise UserError(f"{flag} {name} is a directory; add what the files' names begin with")
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {name}: {path.parent} is no directory; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{flag} {name}: {path.parent} cannot be written; name another directory")
+    return path
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace the file at `path`, or raise `UserError` and leave it as it was."""
     with replacing(path) as partial:

@@ -95,6 +95,12 @@ def test_a_mistake_is_one_line_whatever_takes_the_output(monkeypatch, encoding):
     ("command", "args", "message"),
     [
         ("predict", [], "RUN_DIR is missing; see --help"),
+        (
+            "mnist",
+            ["--log", "wandb"],
+            "invalid choice 'wandb' for argument '--log'. "
+            "Expected one of ('tensorboard'); see --help",
+        ),
         ("checkpoint", [], "verify is missing; see --help"),
         ("imdb", ["--units"], "Missing value for argument '--units'. Expected 1 value; see --help"),
     ],

@@ -392,3 +392,12 @@ def test_a_mistake_is_one_line_and_nothing_is_drawn(
         assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
     assert not (RunDir(text).path / "explain.png").exists()
+
+
+def test_a_word_of_any_script_has_room_in_the_picture():
+    """Chinese letters are two wide, and so is the box of a letter that no font has."""
+    assert plots._columns("film") == 4
+    assert plots._columns("\u6620\u753b") == 4
+    assert plots._columns("\u03a9\U00010900") == 1 + 2  # Greek, which is there; Phoenician
+    answers = explain.Words(("\u6620" * 200,), np.array([True]), np.zeros(2), 0, "good", "bad")
+    assert plots._columns(plots._shown(answers, 0)) <= plots._COLUMNS

@@ -63,6 +63,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(runs, tmp_path):
         ([str(tmp_path)], r"is no run: it has no config\.json"),
         ([str(young)], "no run among these has a finished epoch"),
         ([*runs, "--out", str(tmp_path / "nowhere" / "x")], "nowhere is no directory; make it"),
+        ([*runs, "--out", "."], r"--out \. is a directory; add what the files' names begin with"),
+        ([*runs, "--out", f"{tmp_path}/"], "is a directory; add what the files' names begin with"),
     ):
         with pytest.raises(UserError, match=message):
             report.main(args)
