@@ -22,16 +22,21 @@ compiled = pytest.mark.skipif(
 )
 
 # (T, B, D, H) around the widths of vectors (4, 8, 16 numbers) and panels (8, 16, 64), blocks of 6
-# and 24 rows, chunks of 16 steps; the last two have weights that do not fit a core's cache.
+# and 24 rows, chunks of 16 steps; "far" have weights that do not fit a core's cache. Those from
+# "few" on are divided by units: few rows, or few samples, whose weights are not packed.
 SIZES = {
-    "one": (1, 1, 1, 1),
-    "below": (3, 7, 5, 15),
-    "exact": (2, 24, 16, 16),
-    "above": (4, 13, 17, 33),
-    "long": (35, 2, 3, 31),
-    "panel": (2, 6, 64, 65),
-    "far": (18, 5, 150, 193),
+    "below": (11, 7, 5, 15),
+    "exact": (3, 24, 16, 16),
+    "above": (6, 13, 17, 33),
+    "far": (18, 9, 150, 193),
     "far, many rows": (3, 31, 300, 260),
+    "few": (35, 2, 3, 31),
+    "few, chunks": (131, 3, 1, 5),
+    "few, far": (18, 5, 150, 193),
+    "one": (1, 1, 1, 1),
+    "short": (3, 7, 5, 15),
+    "short, whole vectors": (2, 6, 64, 64),
+    "short, far": (2, 9, 300, 290),
 }
 
 
@@ -96,10 +101,19 @@ def test_vectors_that_this_processor_lacks_are_refused(vectors):
 
 @compiled
 @every_cell
-@pytest.mark.parametrize("keep_gates", [True, False])
-def test_the_number_of_threads_changes_no_bit(cell, keep_gates):
-    run = functools.partial(weighted, cell, sizes=(40, 70, 20, 40), dtype="float32", ragged=True,
-                            reverse=False)  # fmt: skip
+@pytest.mark.parametrize(
+    ("sizes", "keep_gates"),
+    [
+        ((40, 70, 20, 40), True),
+        ((40, 70, 20, 40), False),
+        ((20, 3, 150, 160), None),
+        ((3, 9, 150, 160), None),
+    ],
+)
+def test_the_number_of_threads_changes_no_bit(cell, sizes, keep_gates):
+    run = functools.partial(
+        weighted, cell, sizes=sizes, dtype="float32", ragged=True, reverse=False
+    )
     one, two, all_ = (
         run(engine=functools.partial(native, threads=n, keep_gates=keep_gates)) for n in (1, 2, 0)
     )
@@ -216,7 +230,7 @@ LEAKY = jaxrnn.Cell("leaky", gates=1, state=jaxrnn.State, update=leaky)
     ("cell", "dtype", "error", "message"),
     [
         (LEAKY, "float32", ValueError, "no kernel for the cell 'leaky'"),
-        (jaxrnn.LSTM, "bfloat16", TypeError, "float32 and float64, not bfloat16"),
+        (jaxrnn.LSTM, "float8_e4m3fn", TypeError, "bfloat16, float16, not float8_e4m3fn"),
     ],
 )
 def test_what_it_cannot_run_goes_to_the_scan(cell, dtype, error, message):

@@ -20,10 +20,10 @@ from jaxrnn._cells import LSTM, AnyState, Cell, Params
 from jaxrnn.engines import _derivatives
 from jaxrnn.engines._mesh import each_its_part, varying_alike
 from jaxrnn.engines._native.library import why_not
-from jaxrnn.engines._native.operation import CELLS, Layer
+from jaxrnn.engines._native.operation import CELLS, ROUNDINGS, Layer
 from jaxrnn.engines._protocol import Engine
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
 def check(cell: Cell, dtype: Any) -> None:
@@ -32,7 +32,7 @@ def check(cell: Cell, dtype: Any) -> None:
     if cell not in CELLS:
         raise ValueError(f"the native engine has no kernel for the cell {cell.name!r}; {instead}")
     if str(dtype) not in DTYPES:
-        raise TypeError(f"the native engine runs {' and '.join(DTYPES)}, not {dtype}; {instead}")
+        raise TypeError(f"the native engine runs {', '.join(DTYPES)}, not {dtype}; {instead}")
     if why_not():
         raise RuntimeError(f"the native engine cannot run: {why_not()}; {instead}")
 
@@ -62,11 +62,13 @@ def _native(
 
     Raises:
         ValueError: another cell than `SimpleRNN`, `LSTM` and `GRU`.
-        TypeError: weights that are not float32 or float64.
+        TypeError: weights of another dtype than float32, float64, bfloat16 and float16.
         RuntimeError: the kernels are not available.
     """
     check(cell, params.wx.dtype)
-    options = Layer(cell, reverse, batch_major, vectors, threads, keep_gates)
+    dtype = str(params.wx.dtype)
+    rounding = dtype if dtype in ROUNDINGS else None
+    options = Layer(cell, reverse, batch_major, vectors, threads, keep_gates, rounding)
     run = functools.partial(_jitted, options)
     return each_its_part(run, batch_major, params, xs, state, lengths, resets)
 
@@ -84,6 +86,7 @@ native = Engine(
 def _jitted(
     options: Layer, params: Params, xs: Any, state: AnyState, lengths: Any, resets: Any
 ) -> tuple[AnyState, Array]:
+    params, xs = _widened(options, params, xs)
     dtype = params.wx.dtype
     units = params.wh.shape[0]
     time = -2 if options.batch_major else 0
@@ -95,7 +98,7 @@ def _jitted(
     lead = (size, steps) if options.batch_major else (steps, size)
     # What is absent is passed as an empty array, so that a call always has the same arguments.
     args = (
-        xs.astype(dtype).reshape(*lead, xs.shape[-1]),
+        xs.reshape(*lead, xs.shape[-1]),
         state.h.reshape(size, units),
         state.c.reshape(size, units) if options.cell is LSTM else jnp.zeros((0, 0), dtype),
         params.wx,
@@ -109,3 +112,15 @@ def _jitted(
     hs, *end = _derivatives.run(options, args, masks)
     fields = [field.reshape(*batch, units) for field in end[: len(state)]]
     return options.cell.state(*fields), hs.reshape(*xs.shape[:-1], units)
+
+
+def _widened(options: Layer, params: Params, xs: Any) -> tuple[Params, Any]:
+    """Give xs in the dtype of the weights, and both in the one that the kernels compute in."""
+    dtype = params.wx.dtype
+    if options.rounding is None:
+        return params, xs.astype(dtype)
+    if xs.dtype != dtype:
+        # A conversion there and back is dropped by XLA's simplifier.
+        kind = jnp.finfo(dtype)
+        xs = jax.lax.reduce_precision(xs.astype(jnp.float32), kind.nexp, kind.nmant)
+    return jax.tree.map(lambda a: a.astype(jnp.float32), (params, xs))

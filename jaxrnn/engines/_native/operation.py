@@ -18,6 +18,7 @@ from jaxrnn.engines._scan import scan
 
 CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
 VECTORS = ("widest", "portable", "avx2", "avx512")
+ROUNDINGS = (None, "bfloat16", "float16")
 KEEP_BYTES, KEEP_FEATURES = 1 << 24, 192
 
 
@@ -25,7 +26,8 @@ class Layer(NamedTuple):
     """The operation: args are xs [B, T, D] or [T, B, D], h, c, weights; masks lengths and resets.
 
     What is absent is an empty array, so that a call always has the same operands. The outputs are
-    hs and the last h and c.
+    hs and the last h and c. With `rounding` all arrays are float32, weights and xs hold numbers of
+    that 16-bit dtype, and h is rounded to it where it meets the weights.
     """
 
     cell: Cell
@@ -34,6 +36,7 @@ class Layer(NamedTuple):
     vectors: str
     threads: int
     keep_gates: bool | None
+    rounding: str | None = None
 
     def plain(self, args: Any, masks: Any) -> Any:
         """Run the scan."""
@@ -62,6 +65,8 @@ class Layer(NamedTuple):
         xs, h, c, wx, wh, bx, bh = args
         lengths, resets = masks
         params = Params(wx, wh, bx, bh if self.cell.recurrent_bias else None)
+        if self.rounding:  # exact: they come from it
+            params, xs = jax.tree.map(lambda a: a.astype(self.rounding), (params, xs))
         state = self.cell.state(*(h, c)[: len(self.cell.state._fields)])
         return (
             params,
@@ -77,7 +82,7 @@ class Layer(NamedTuple):
             "cell": np.int32(CELLS.index(self.cell)),
             "vectors": np.int32(VECTORS.index(self.vectors)),
             "threads": np.int32(self.threads),
-            "rounding": np.int32(0),
+            "rounding": np.int32(ROUNDINGS.index(self.rounding)),
             "reverse": self.reverse,
             "batch_major": self.batch_major,
         }
@@ -149,7 +154,8 @@ class Backward(NamedTuple):
         )
         bh = args[6] if d_params.bh is None else d_params.bh
         weights = (d_params.wx, d_params.wh, d_params.bx, bh)
-        return layer.turned(dxs), d_state.h, getattr(d_state, "c", args[2]), *weights
+        results = layer.turned(dxs), d_state.h, getattr(d_state, "c", args[2]), *weights
+        return [result.astype(hs.dtype) for result in results]
 
 
 def _before(hs: Any, start: Any, lengths: Any, resets: Any, reverse: bool) -> Any:
