@@ -177,7 +177,7 @@ def results(
     """Load a problem into a library; its answer, and its results under our names."""
     layout, cell = worker.library.layout, problem.cell
     weights = {f"w:{k}": a for k, a in weights_for(layout, cell, params).items()}
-    answer, arrays = worker.load(problems.as_json(problem), {**weights, **data}, warm)
+    answer, arrays = worker.load(problem._asdict(), {**weights, **data}, warm)
     named = {k[7:]: a for k, a in arrays.items() if k.startswith("both/d:")}
     quantities = {"dxs": arrays["both/dxs"], **gradient_from(layout, cell, named)}
     # Two programs compute the outputs; the one that is further off counts.

@@ -3,7 +3,7 @@
 import itertools
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -127,8 +127,3 @@ def agrees(deviation: Mapping[str, float]) -> bool:
     """Whether all that every library has is there, and everything lies within `TOLERANCE`."""
     complete = {"hs", "dxs", "dwx", "dwh", "dbx"} <= set(deviation)
     return complete and all(share <= TOLERANCE for share in deviation.values())
-
-
-def as_json(problem: Problem) -> dict[str, Any]:
-    """What a worker has to know of a problem."""
-    return {"cell": problem.cell, "sizes": list(problem.sizes)}

@@ -1,8 +1,10 @@
 """Makes medians, quartiles and ratios of the seconds."""
 
-import statistics
 from collections.abc import Mapping, Sequence
+from statistics import geometric_mean
 from typing import Any
+
+import numpy as np
 
 from experiments.benchmark.workers import Library
 
@@ -12,27 +14,14 @@ Record = dict[str, Any]
 
 
 def summary(seconds: Sequence[float]) -> dict[str, Any]:
-    """Median and quartiles (linear between the values, as NumPy's), and the seconds themselves."""
-    if len(seconds) == 1:
-        low = middle = high = seconds[0]
-    else:
-        low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    """Median and quartiles, linear between the values, and the seconds themselves."""
+    low, middle, high = np.percentile(seconds, (25, 50, 75)).tolist()
     return {"median": middle, "q1": low, "q3": high, "seconds": list(seconds)}
 
 
 def noisy(figures: Mapping[str, Any]) -> bool:
     """Whether half of the values lie further apart than a fifth of their median."""
     return bool(figures["q3"] - figures["q1"] > 0.2 * figures["median"])
-
-
-def best(medians: Mapping[str, float]) -> tuple[str, float] | None:
-    """The fastest of these and its seconds; None of none."""
-    return min(medians.items(), key=lambda pair: pair[1]) if medians else None
-
-
-def geometric_mean(ratios: Sequence[float]) -> float | None:
-    """The mean of ratios: twice and half as fast make one. None of none."""
-    return statistics.geometric_mean(ratios) if len(ratios) else None
 
 
 def ratios(entries: Mapping[str, Record], libraries: Sequence[Library]) -> dict[str, Record]:
@@ -44,11 +33,12 @@ def ratios(entries: Mapping[str, Record], libraries: Sequence[Library]) -> dict[
             timed = [peer for peer in peers if call in entries.get(peer.name, {})]
             for family in FAMILIES:
                 rivals = [peer.name for peer in timed if family in ("any", peer.family)]
-                fastest = best({rival: entries[rival][call]["median"] for rival in rivals})
-                if fastest is not None:
-                    ratio = fastest[1] / entries[name][call]["median"]
+                medians = {rival: entries[rival][call]["median"] for rival in rivals}
+                if medians:
+                    fastest = min(rivals, key=medians.__getitem__)
+                    ratio = medians[fastest] / entries[name][call]["median"]
                     calls = table.setdefault(name, {}).setdefault(call, {})
-                    calls[family] = {"peer": fastest[0], "ratio": ratio}
+                    calls[family] = {"peer": fastest, "ratio": ratio}
     return table
 
 

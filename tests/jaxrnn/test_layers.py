@@ -225,6 +225,7 @@ def test_equal_sizes_draw_what_one_size_draws():
     one, two = jaxrnn.init_stack(*args, 4, 2), jaxrnn.init_stack(*args, (4, 4))
     jax.tree.map(np.testing.assert_array_equal, one, two)
     jax.tree.map(np.testing.assert_array_equal, two, jaxrnn.init_stack(*args, [4, 4], 2))
+    jax.tree.map(np.testing.assert_array_equal, two, jaxrnn.init_stack(*args, np.array([4, 4])))
 
 
 def test_sizes_that_do_not_fit_are_refused():

@@ -27,7 +27,7 @@ def built(module, option, problem, params, data):
     """A module's results under our names, in this process."""
     weights = layouts.weights_for("jaxrnn", problem.cell, params)
     arrays = {f"w:{name}": array for name, array in weights.items()} | data
-    calls = module.build(option, problems.as_json(problem), arrays)
+    calls = module.build(option, problem._asdict(), arrays)
     both = calls["both"]()
     np.testing.assert_allclose(calls["forward"]()["hs"], both["hs"], rtol=0, atol=1e-6)
     return {k.replace("d:", "d"): np.asarray(a) for k, a in both.items()}
