@@ -16,16 +16,12 @@ ENGINES = {
     if not why_not
 }
 
-# Those that have kernels, modules of `jaxrnn.flax` and a counterpart in every peer.
+# Those that have modules of `jaxrnn.flax` and a counterpart in every peer.
 COMMON = ("rnn", "lstm", "gru")
 every_cell = pytest.mark.parametrize("cell", [jaxrnn.CELLS[name] for name in COMMON], ids=COMMON)
 # All, for what asks the library alone.
 all_cells = pytest.mark.parametrize("cell", jaxrnn.CELLS.values(), ids=jaxrnn.CELLS.keys())
-ROWS = [
-    (cell, engine)
-    for cell, engine in itertools.product(jaxrnn.CELLS, ENGINES)
-    if cell in COMMON or engine != "native"
-]
+ROWS = list(itertools.product(jaxrnn.CELLS, ENGINES))
 
 
 def _table(rows):

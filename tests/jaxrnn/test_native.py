@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import assert_close, every_cell, random_params, random_state, random_xs
+from tables import all_cells, assert_close, every_cell, random_params, random_state, random_xs
 
 import jaxrnn
 from jaxrnn.engines import native, scan
@@ -69,7 +69,7 @@ def test_the_kernels_are_there_where_a_compiler_is():
 
 @pytest.mark.pairs
 @compiled
-@every_cell
+@all_cells
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("keep_gates", [True, False])
 @pytest.mark.parametrize("vectors", ["portable", "avx2", "widest"])

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxrnn._cells import LSTM, AnyState, Cell, Params
+from jaxrnn._checks import is_debugged
 from jaxrnn.engines import _derivatives
 from jaxrnn.engines._mesh import each_its_part, varying_alike
 from jaxrnn.engines._native.library import why_not
@@ -61,14 +62,16 @@ def _native(
             outputs (SimpleRNN keeps none).
 
     Raises:
-        ValueError: another cell than `SimpleRNN`, `LSTM` and `GRU`.
+        ValueError: another cell than `SimpleRNN`, `LSTM`, `GRU` and `ReLURNN`.
         TypeError: weights of another dtype than float32, float64, bfloat16 and float16.
         RuntimeError: the kernels are not available.
     """
     check(cell, params.wx.dtype)
     dtype = str(params.wx.dtype)
     rounding = dtype if dtype in ROUNDINGS else None
-    options = Layer(cell, reverse, batch_major, vectors, threads, keep_gates, rounding)
+    options = Layer(
+        cell, reverse, batch_major, vectors, threads, keep_gates, rounding, clear=is_debugged()
+    )
     run = functools.partial(_jitted, options)
     return each_its_part(run, batch_major, params, xs, state, lengths, resets)
 

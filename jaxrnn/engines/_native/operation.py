@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrnn._cells import GRU, LSTM, Cell, Params, SimpleRNN
+from jaxrnn._cells import GRU, LSTM, Cell, Params, ReLURNN, SimpleRNN
 from jaxrnn.engines import _platforms
 from jaxrnn.engines._fused import Layer as Loop
 from jaxrnn.engines._mesh import varying_alike
 from jaxrnn.engines._scan import scan
 
-CELLS = (SimpleRNN, LSTM, GRU)  # in the order of the kernels' numbers
+CELLS = (SimpleRNN, LSTM, GRU, ReLURNN)  # in the order of the kernels' numbers
 VECTORS = ("widest", "portable", "avx2", "avx512")
 ROUNDINGS = (None, "bfloat16", "float16")
 KEEP_BYTES, KEEP_FEATURES = 1 << 24, 192
@@ -27,7 +27,8 @@ class Layer(NamedTuple):
 
     What is absent is an empty array, so that a call always has the same operands. The outputs are
     hs and the last h and c. With `rounding` all arrays are float32, weights and xs hold numbers of
-    that 16-bit dtype, and h is rounded to it where it meets the weights.
+    that 16-bit dtype, and h is rounded to it where it meets the weights. With `clear` what is kept
+    of steps past a length is zero, as JAX may look there for NaN.
     """
 
     cell: Cell
@@ -37,6 +38,7 @@ class Layer(NamedTuple):
     threads: int
     keep_gates: bool | None
     rounding: str | None = None
+    clear: bool = False
 
     def plain(self, args: Any, masks: Any) -> Any:
         """Run the scan."""
@@ -85,6 +87,7 @@ class Layer(NamedTuple):
             "rounding": np.int32(ROUNDINGS.index(self.rounding)),
             "reverse": self.reverse,
             "batch_major": self.batch_major,
+            "clear": self.clear,
         }
 
 
@@ -177,7 +180,7 @@ def _gates_shape(layer: Layer, xs: Any, h: Any) -> tuple[int, int, int]:
     To compute, a row's gates cost D + H products each; to write, the same whatever D and H are.
     Large arrays cost more: every page of them is new in every call.
     """
-    if layer.cell is SimpleRNN:
+    if layer.cell.gates == 1:
         return (0, 0, 0)
     shape = (*xs[:-1], 4 * h[-1])
     keep = layer.keep_gates

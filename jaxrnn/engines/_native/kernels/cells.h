@@ -1,4 +1,4 @@
-// The three cells: the update of one row and its gradient.
+// The cells: the update of one row and its gradient.
 //
 // A row of pre-activations z has `blocks` blocks of `stride` numbers (the units, rounded up to
 // whole vectors), of which `units` are updated. The first `gates` blocks meet the input, the last
@@ -30,6 +30,27 @@ struct Rnn {
       const Vec<T> y = Stored ? load(z + u) : tanh<T>(load(z + u));
       store(z + u, load(dh + u) * (T(1) - y * y));
     }
+  }
+};
+
+struct Relu {  // an Rnn whose activation is max(z, 0), with the slope 0 at 0; a NaN stays a NaN
+  static constexpr int gates = 1, blocks = 1;
+  static constexpr bool has_c = false, has_bh = false, direct = false;
+  static constexpr int source[1] = {0};
+
+  template <class T, bool Keep>
+  static INLINE void forward(T* z, long, long units, T* h, T*) {
+    for (long u = 0; u < units; u += lanes<T>) {
+      const Vec<T> x = load(z + u), y = x < T(0) ? Vec<T>{} : x;
+      store(h + u, y);
+      if (Keep) store(z + u, y);
+    }
+  }
+
+  template <class T, bool>
+  static INLINE void backward(T* z, long, long units, const T*, const T*, T* dh, T*) {
+    for (long u = 0; u < units; u += lanes<T>)
+      store(z + u, load(z + u) > T(0) ? load(dh + u) : Vec<T>{});
   }
 };
 

@@ -160,7 +160,7 @@ class FewForward {
         copy_row(zr + g * width, job.gates + (row * Cell::blocks + g) * H + begin, real);
     }
     for (long r = count[k]; r < R; ++r)
-      clear_row(job.hs + (job.seq_row[r] + t * job.stride) * H + begin, real);
+      clear_ended<T, Cell>(job, job.seq_row[r] + t * job.stride, {begin, begin + real});
     const long next = s + 1 < S ? running(job, {0, R}, time(s + 1)) : 0;
     for (long r = 0; job.resets && r < next; ++r) reset(r, s + 1, own.u);
   }

@@ -49,7 +49,7 @@ void dispatch(bool back, int vectors, CellId cell, const Job<T>& job, Team& team
 
 struct Options {
   int cell, vectors, threads, rounding;
-  bool reverse, batch_major;
+  bool reverse, batch_major, clear;
 };
 
 // One array: its axes in front of the last `rank` ones count groups.
@@ -152,7 +152,7 @@ Job<T> job_of(const Call& call, Rows& rows, long g) {
   job.steps = call.T, job.inputs = call.D, job.units = call.H;
   job.rows = rows.length.size();
   job.stride = call.options.batch_major ? 1 : call.B;
-  job.reverse = call.options.reverse;
+  job.reverse = call.options.reverse, job.clear = call.options.clear;
   job.rounding = Rounding(call.options.rounding);
   job.length = rows.length.data();
   job.xs = static_cast<T*>(call.xs.data), job.x_row = rows.sequence(call.xs);
@@ -237,9 +237,9 @@ constexpr size_t kForwardRanks[] = {3, 2, 2, 3, 3};
 constexpr size_t kBackwardRanks[] = {3, 2, 2, 2, 2, 1, 1};
 
 ffi::Error run(bool back, ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
-               int cell, int vectors, int threads, int rounding, bool reverse, bool batch_major) {
-  if (vectors == kWidest) vectors = widest();
-  if (vectors > widest())
+               Options options) {
+  if (options.vectors == kWidest) options.vectors = widest();
+  if (options.vectors > widest())
     return ffi::Error::InvalidArgument("jaxrnn: this processor has no such vectors");
   std::vector<Array> in, out;
   for (size_t i = 0; i < args.size(); ++i)
@@ -247,20 +247,22 @@ ffi::Error run(bool back, ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Re
   for (size_t i = 0; i < rets.size(); ++i)
     out.emplace_back(*rets.get<ffi::AnyBuffer>(i).value(),
                      (back ? kBackwardRanks : kForwardRanks)[i]);
-  const Call call({cell, vectors, threads, rounding, reverse, batch_major}, in, out[0]);
+  const Call call(options, in, out[0]);
   const bool wide = args.get<ffi::AnyBuffer>(0)->element_type() == ffi::F64;
   if (back) return (wide ? backward_of<double> : backward_of<float>)(call, in, out, pool);
   return (wide ? forward_of<double> : forward_of<float>)(call, out, pool);
 }
 
-ffi::Error forward_call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
-                        int cell, int vectors, int threads, int rounding, bool reverse, bool batch_major) {
-  return run(false, pool, args, rets, cell, vectors, threads, rounding, reverse, batch_major);
-}
-ffi::Error backward_call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
-                         int cell, int vectors, int threads, int rounding, bool reverse, bool batch_major) {
-  return run(true, pool, args, rets, cell, vectors, threads, rounding, reverse, batch_major);
-}
+#define JAXRNN_CALL(name, back)                                                                \
+  ffi::Error name(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,      \
+                  int cell, int vectors, int threads, int rounding, bool reverse,              \
+                  bool batch_major, bool clear) {                                              \
+    return run(back, pool, args, rets,                                                         \
+               {cell, vectors, threads, rounding, reverse, batch_major, clear});               \
+  }
+JAXRNN_CALL(forward_call, false)
+JAXRNN_CALL(backward_call, true)
+#undef JAXRNN_CALL
 
 }  // namespace
 }  // namespace jaxrnn
@@ -275,7 +277,8 @@ ffi::Error backward_call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Rem
       .Attr<int32_t>("threads")       \
       .Attr<int32_t>("rounding")      \
       .Attr<bool>("reverse")          \
-      .Attr<bool>("batch_major")
+      .Attr<bool>("batch_major")      \
+      .Attr<bool>("clear")
 
 #pragma GCC visibility push(default)
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxrnn_forward, jaxrnn::forward_call, JAXRNN_BINDING);

@@ -8,6 +8,17 @@ struct ForwardMemory {  // of one part
   T* exact;          // [rows, stride]: h before it is rounded; null where it is not
 };
 
+// Clears these units of what a row would write at a step past its end.
+template <class T, class Cell>
+void clear_ended(const Job<T>& job, long row, Units u) {
+  const long n = u.end - u.begin;
+  clear_row(job.hs + row * job.units + u.begin, n);
+  if (!job.clear) return;
+  if (job.cs) clear_row(job.cs + row * job.units + u.begin, n);
+  for (long g = 0; job.gates && g < Cell::blocks; ++g)
+    clear_row(job.gates + (row * Cell::blocks + g) * job.units + u.begin, n);
+}
+
 template <class T, class Cell>
 void forward_part(const Job<T>& job, const Weights<T, Cell>& weights, const T* bias, Part part,
                   const ForwardMemory<T>& m) {
@@ -77,7 +88,7 @@ void forward_part(const Job<T>& job, const Weights<T, Cell>& weights, const T* b
         }
       }
       for (long i = count[s]; i < R; ++i)
-        clear_row(job.hs + (sequence[part.begin + i] + t * job.stride) * H, H);
+        clear_ended<T, Cell>(job, sequence[part.begin + i] + t * job.stride, {0, H});
     }
   }
   for (long i = 0; i < R; ++i) {

@@ -18,6 +18,7 @@ struct Job {
   long steps, inputs, units, rows;
   long stride;  // from one step to the next, in rows of xs, hs, ...
   bool reverse;
+  bool clear;         // what is kept, too, where a row has ended: else it is left as it was
   Rounding rounding;  // of the state where it meets the weights
   const long* length;  // [rows], descending
 
@@ -35,7 +36,7 @@ struct Job {
   T *dxs, *dh0, *dc0, *dwx, *dwh, *dbx, *dbh;
 };
 
-enum CellId { kRnn = 0, kLstm = 1, kGru = 2 };
+enum CellId { kRnn = 0, kLstm = 1, kGru = 2, kRelu = 3 };
 
 // The same function, once for every instruction set.
 #define JAXRNN_DECLARE(isa)                                       \

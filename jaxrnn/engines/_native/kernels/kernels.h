@@ -60,6 +60,7 @@ void run_of(bool back, CellId cell, const Job<T>& job, Team& team) {
   if (cell == kRnn) run_cell<T, Rnn>(back, job, team);
   if (cell == kLstm) run_cell<T, Lstm>(back, job, team);
   if (cell == kGru) run_cell<T, Gru>(back, job, team);
+  if (cell == kRelu) run_cell<T, Relu>(back, job, team);
 }
 
 void run(bool back, CellId cell, const Job<float>& job, Team& team) {
