@@ -43,6 +43,8 @@ class Layer:
     """Steps, batch, features, units of each layer; they are named A, B, C and so on."""
     odd: bool = False
     """Five more sizes that are no multiples of anything."""
+    grid: bool = False
+    """44 sizes in place of those, from 1 step of 1 row to 1000 steps, of 32 to 1024 units."""
     cells: tuple[Literal["rnn", "lstm", "gru"], ...] = ("lstm", "gru", "rnn")
     """Which cells."""
     engines: Annotated[tuple[str, ...], path("all there are", metavar="NAME")] = ()

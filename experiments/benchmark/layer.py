@@ -3,6 +3,7 @@
 In the same rounds the product of one step is timed, as fast as the machine can do it.
 """
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,8 @@ Workers = Sequence[Worker]
 
 def command(settings: Any, threads: int, say: Say) -> Record:
     """`benchmark layer`: the machine's limits, each problem's figures, and the means over them."""
-    sizes = settings.sizes + (problems.ODD if settings.odd else ())
+    sizes = tuple(problems.grid()) if settings.grid else settings.sizes
+    sizes += problems.ODD if settings.odd else ()
     todo = problems.problems(sizes, settings.cells)
     libraries = [*map(ours, engines(settings.engines)), *chosen(settings.peers, say)]
     limits = [library for library in LIMITS if installed(library)]
@@ -59,7 +61,8 @@ def command(settings: Any, threads: int, say: Say) -> Record:
         for problem in todo:
             say(f"{problem.name} {problem.cell} {problem.sizes}")
             row = one_problem(problem, measured, machine, reference, turns, say)
-            rows.append(row | {"floor": {call: floor(problem, call, rates) for call in CALLS}})
+            rows.append(row)
+        add_floors(todo, rows, rates)
     about = [{"name": w.library.name, "family": w.library.family} for w in measured]
     return {
         "libraries": [one | started[one["name"]] for one in about],
@@ -157,9 +160,7 @@ def one_problem(
     sgemm = fastest("product", 2 * rows * units * columns, ideal)
     for name, calls in seconds.items():
         for call in CALLS:
-            figures = summary(calls[call])
-            rate = problem.flops(call) / figures["median"]
-            entries[name][call] = figures | {"sgemm_fraction": rate / sgemm["rate"]}
+            entries[name][call] = summary(calls[call])
     return {
         "name": problem.name,
         "cell": problem.cell,
@@ -187,8 +188,23 @@ def results(
     return answer, {"hs": outputs[0], **quantities}
 
 
+def add_floors(todo: Sequence[Problem], rows: Sequence[Record], limits: dict[str, Record]) -> None:
+    """Add the best product's rate to the limits, and to the rows their floors and shares of it."""
+    products = [limits["product"], *(row["sgemm"] for row in rows)]
+    limits["best product"] = max(products, key=lambda product: product["rate"])
+    for problem, row in zip(todo, rows, strict=True):
+        row["floor"] = {call: floor(problem, call, limits) for call in CALLS}
+        for call, entry in itertools.product(CALLS, row["results"].values()):
+            if call in entry:
+                entry[call]["floor_fraction"] = row["floor"][call] / entry[call]["median"]
+
+
 def floor(problem: Problem, call: str, limits: Mapping[str, Record]) -> float:
-    """Seconds below which the machine's rates allow nothing: arithmetic, or moving the data."""
-    arithmetic = problem.flops(call) / limits["product"]["rate"]
+    """Seconds below which the machine's rates allow nothing: arithmetic, or moving the data.
+
+    The products at the best rate that any library had at any shape of the run, the sigmoids and
+    hyperbolic tangents at their measured rate.
+    """
+    arithmetic = problem.flops(call) / limits["best product"]["rate"]
     arithmetic += problem.activations() / limits["tanh"]["rate"]
     return float(max(arithmetic, problem.bytes(call) / limits["copy"]["rate"]))

@@ -14,6 +14,11 @@ from jaxrnn import CELLS, Params
 # of wide inputs. B, D and H are no multiples of 8.
 ODD = ("37,1,19,33", "1000,3,1,47", "61,33,129,65", "200,7,5,17", "13,129,300,100")
 
+# Of the sizes that they span, the grid has the corners, and others drawn from a seed: those whose
+# forward pass is at most so many products.
+SPAN = {"T": (1, 4, 16, 64, 256, 1000), "B": (1, 2, 4, 16, 64, 256), "H": (32, 128, 320, 512, 1024)}
+GRID, ODD_ONES, MOST_FLOPS = 40, 4, 1e11
+
 # Largest difference from float64, as a share of the quantity's largest magnitude. float32 rounds
 # each operation by 6e-8; that adds up over H products, T steps and, in the weights' gradients, over
 # up to B * T = 82,000 terms (the square root of that many roundings is 2e-5). Five steps leave 2e-6
@@ -59,17 +64,40 @@ class Problem(NamedTuple):
         return 4 * steps * batch * (features + units) * (2 if call == "both" else 1)
 
 
+def grid(seed: int = 0) -> list[str]:
+    """Sizes that span short and long, few and many rows, small and large layers."""
+    rng = np.random.default_rng(seed)
+    spanned = [(t, b, d, h) for t, b, h in itertools.product(*SPAN.values()) for d in {h, 32}]
+    affordable = [
+        sizes for sizes in spanned if Problem("", "lstm", sizes).flops("forward") < MOST_FLOPS
+    ]
+    ends = [{values[0], values[-1]} for values in SPAN.values()]
+    corners = [
+        size
+        for size in affordable
+        if size[2] == size[3]
+        and all(n in end for n, end in zip((*size[:2], size[3]), ends, strict=True))
+    ]
+    others = [
+        affordable[n] for n in rng.permutation(len(affordable)) if affordable[n] not in corners
+    ]
+    odd = [tuple(int(n) for n in 2 ** rng.uniform(0, (9, 7, 8, 8))) for _ in range(ODD_ONES)]
+    return [",".join(map(str, size)) for size in (*corners, *others[: GRID - len(corners)], *odd)]
+
+
 def problems(sizes: Sequence[str], cells: Sequence[str]) -> list[Problem]:
-    """Every cell at every size; sizes are named A, B, C and so on.
+    """Every cell at every size; sizes are named A, B, C and so on, and AA after Z.
 
     Raises:
         UserError: a size that is not four numbers of at least 1, or more sizes than letters.
     """
-    if len(sizes) > len(string.ascii_uppercase):
-        raise UserError(f"--sizes holds {len(sizes)}; give at most {len(string.ascii_uppercase)}")
+    letters = string.ascii_uppercase
+    names = [*letters, *(first + second for first in letters for second in letters)]
+    if len(sizes) > len(names):
+        raise UserError(f"--sizes holds {len(sizes)}; give at most {len(names)}")
     if not sizes or not cells:
         raise UserError("--sizes and --cells hold nothing to measure; give at least one of each")
-    parsed = dict(zip(string.ascii_uppercase, map(_parsed, sizes), strict=False))
+    parsed = dict(zip(names, map(_parsed, sizes), strict=False))
     pairs = itertools.product(parsed.items(), dict.fromkeys(cells))
     return [Problem(name, cell, size) for (name, size), cell in pairs]
 

@@ -194,7 +194,7 @@ def test_a_tiny_run_measures_every_library(tiny):
             assert len(of[call]["seconds"]) == 2
             assert all(s > 0 for s in of[call]["seconds"])
     assert all(one["denormals_flushed"] for one in found["libraries"])
-    assert set(found["limits"]) == {"product", "copy", "tanh"}
+    assert set(found["limits"]) == {"product", "copy", "tanh", "best product"}
 
 
 class InThisProcess:
@@ -240,9 +240,24 @@ def test_what_computes_something_else_is_said_and_not_timed(monkeypatch):
     assert "forward" not in found["results"]["wrong"]
     assert found["results"]["scan"]["forward"]["seconds"] == [0.25] * 3
     assert found["ratios"]["scan"]["both"]["any"] == {"peer": "right", "ratio": 1.0}
-    # The layer's products by its time, as a share of one step's product by its own.
-    share = problem.flops("both") / (2 * 4 * 2 * 6)
-    assert found["results"]["scan"]["both"]["sgemm_fraction"] == pytest.approx(share, rel=1e-12)
+    # Of 0.25 s: what the products take at the better of two rates, and 3 * 40 gates at theirs.
+    rates = {"product": {"rate": 1e4}, "copy": {"rate": 1e9}, "tanh": {"rate": 1e3}}
+    found["sgemm"]["rate"] = 2e4
+    layer.add_floors([problem], [found], rates)
+    forward = 2 * 20 * (3 + 2) * 6
+    for call, products in (("forward", forward), ("both", 3 * forward)):
+        share = (products / 2e4 + 120 / 1e3) / 0.25
+        assert found["results"]["scan"][call]["floor_fraction"] == pytest.approx(share, rel=1e-12)
+
+
+def test_the_grid_spans_every_size_and_has_its_corners():
+    sizes = [tuple(map(int, text.split(","))) for text in problems.grid()]
+    assert len(sizes) == len(set(sizes)) == 44
+    assert sizes == [problem.sizes for problem in problems.problems(problems.grid(), ["lstm"])]
+    for axis, values in ((0, "T"), (1, "B"), (3, "H")):
+        assert {size[axis] for size in sizes} >= set(problems.SPAN[values])
+    corners = {(t, b, h, h) for t in (1, 1000) for b in (1, 256) for h in (32, 1024)}
+    assert corners - set(sizes) == {(1000, 256, 1024, 1024)}  # 4e12 products
 
 
 @pytest.mark.parametrize("wrong", [[], ["flax at A gru"]])
