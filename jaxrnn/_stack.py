@@ -1,7 +1,8 @@
 """Stacks layers and directions, as folds over `unroll`."""
 
+import operator
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ def init_stack(
     key: Array,
     cell: Cell,
     input_size: int,
-    hidden_size: int | Iterable[int],
+    hidden_size: SupportsIndex | Iterable[SupportsIndex],
     num_layers: int | None = None,
     bidirectional: bool = False,
     *,
@@ -89,7 +90,7 @@ def _units_of_layers(hidden_size: Any, num_layers: Any) -> list[Any]:
         raise ValueError(f"num_layers is {num_layers}; hidden_size has {len(sizes)} layers")
     for number, units in enumerate(sizes):
         check_size(f"hidden_size[{number}]", units)
-    return sizes
+    return [operator.index(units) for units in sizes]
 
 
 def unroll_stack(
