@@ -1,6 +1,5 @@
 """Stacks layers and directions, as folds over `unroll`."""
 
-import operator
 from collections.abc import Callable, Iterable
 from typing import Any, SupportsIndex
 
@@ -90,7 +89,7 @@ def _units_of_layers(hidden_size: Any, num_layers: Any) -> list[Any]:
         raise ValueError(f"num_layers is {num_layers}; hidden_size has {len(sizes)} layers")
     for number, units in enumerate(sizes):
         check_size(f"hidden_size[{number}]", units)
-    return [operator.index(units) for units in sizes]
+    return [int(units) for units in sizes]
 
 
 def unroll_stack(

@@ -319,7 +319,7 @@ def test_show_decodes(tiny) -> None:
         (["show", "imdb", "4"], "count is 4; imdb train has 3"),
         (["show", "imdb", "0"], "error: count is 0; give a number at least 1"),
         (["show", "cifar", "1"], "cifar"),
-        (["prepare"], "required"),
+        (["prepare"], "imdb,mnist is missing"),
         (["stauts"], "stauts"),
     ],
 )
