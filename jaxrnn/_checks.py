@@ -237,6 +237,13 @@ def checked_resets(name: str, resets: Any, shape: tuple[Any, ...] | None, of: st
     return resets.astype(jnp.bool_)
 
 
+def checked_mask(mask: Any, lengths: Any, shape: tuple[Any, ...]) -> Array:
+    """Give the mask as booleans; raise unless it has this shape and stands alone."""
+    if lengths is not None:
+        raise ValueError("lengths and mask are both given; give one of them")
+    return checked_resets("mask", mask, shape, "xs")
+
+
 def _cast(array: Any, dtype: Any) -> Array:
     """As `jnp.asarray`, which takes microseconds also where nothing is to be done."""
     right = isinstance(array, jax.Array) and array.dtype == dtype

@@ -10,11 +10,13 @@ from jaxtyping import Array, Float
 from jaxrnn._checks import (
     checked_inputs,
     checked_lengths,
+    checked_mask,
     checked_params,
     checked_resets,
     checked_state,
     is_debugged,
 )
+from jaxrnn._mask import back, order, to_front
 from jaxrnn._types import AnyState, Cell, Params
 from jaxrnn._zeros import varying_as, zero_state
 from jaxrnn.engines import Engine, choose
@@ -28,6 +30,7 @@ def unroll(
     state: AnyState | None = None,
     *,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     reverse: bool = False,
     time_major: bool = False,
@@ -45,11 +48,14 @@ def unroll(
             zeros when not given.
         lengths: valid steps of each sequence, integers [...] in 0..T. Past them the state is
             kept, outputs are zero, and nothing that stands in `xs` has any effect.
+        mask: booleans or numbers [..., T] in any pattern, in place of `lengths`; where false, which
+            is zero, there is no step: the state is kept, the output is zero, and neither `xs` nor
+            `resets` have any effect.
         resets: booleans or numbers [..., T]; where true, which is not zero, the state returns to
             zero before that step (packed sequences, ends of episodes). In reverse, too, "before"
             is in the order in which the steps are run.
         reverse: run from the last valid step to the first; outputs keep the layout of `xs`.
-        time_major: `xs`, `resets` and the outputs are [T, ..., F].
+        time_major: `xs`, `mask`, `resets` and the outputs are [T, ..., F].
         engine: how to run it, one of `jaxrnn.engines` (`native.with_options(threads=1)` is one,
             too) or a function with their signature; chosen for you when not given.
 
@@ -57,7 +63,8 @@ def unroll(
         The state after the last valid step, arrays [..., H], and the outputs hs [..., T, H].
 
     Raises:
-        ValueError: shapes that do not fit, or, outside `jit`, a length below 0 or above T.
+        ValueError: shapes that do not fit, both `lengths` and `mask`, or, outside `jit`, a length
+            below 0 or above T.
         TypeError: weights or a state that are not this cell's; lengths that are not integers;
             complex numbers.
 
@@ -73,6 +80,19 @@ def unroll(
     axes = range(1, xs.ndim - 1) if time_major else range(xs.ndim - 2)
     batch = tuple(xs.shape[axis] for axis in axes)
     steps = xs.shape[0] if time_major else xs.shape[-2]
+    if mask is not None:
+        mask = checked_mask(mask, lengths, (steps, *batch) if time_major else (*batch, steps))
+        if resets is not None:
+            resets = checked_resets("resets", resets, mask.shape, "xs")
+        time_axis = 0 if time_major else -1
+        found = order(mask, time_axis)
+        xs = to_front(found, xs, time_axis)
+        resets = None if resets is None else to_front(found, resets, time_axis)
+        state, hs = unroll(
+            cell, params, xs, state, lengths=found.lengths, resets=resets, reverse=reverse,
+            time_major=time_major, engine=engine,
+        )  # fmt: skip
+        return state, back(found, hs, time_axis)
     if lengths is not None:
         lengths = checked_lengths(lengths, batch, steps)
         if is_debugged():  # else an engine clears the padding, where it costs nothing
