@@ -1,5 +1,6 @@
 """Stacks layers and directions, as folds over `unroll`."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, SupportsIndex
 
@@ -16,10 +17,9 @@ from jaxrnn._checks import (
     check_stack,
     check_states_of_stack,
     checked_inputs,
-    checked_mask,
     checked_resets,
 )
-from jaxrnn._mask import back, order, to_front
+from jaxrnn._mask import masked
 from jaxrnn._types import AnyState, Cell, Params
 from jaxrnn._unroll import unroll
 from jaxrnn.engines import Engine
@@ -151,17 +151,11 @@ def unroll_stack(
     resets = None if resets is None else checked_resets("resets", resets, None, "xs")
     if mask is not None:
         # Once for all layers; the steps that are left are then what their resets stand between.
-        mask = checked_mask(mask, lengths, hs.shape[:-1])
-        if resets is not None:
-            resets = checked_resets("resets", resets, mask.shape, "xs")
-        time_axis = 0 if time_major else -1
-        found = order(mask, time_axis)
-        states, hs = unroll_stack(
-            cell, params, to_front(found, hs, time_axis), states, lengths=found.lengths,
-            resets=None if resets is None else to_front(found, resets, time_axis),
-            dropout=dropout, key=key, axis_name=axis_name, time_major=time_major, engine=engine,
+        run = functools.partial(
+            unroll_stack, cell, params, states=states, dropout=dropout, key=key,
+            axis_name=axis_name, time_major=time_major, engine=engine,
         )  # fmt: skip
-        return states, back(found, hs, time_axis)
+        return masked(run, hs, mask, resets, lengths, time_major)
     for number, layer in enumerate(params):
         if number > 0 and dropout > 0 and key is not None:
             shape = list(hs.shape)

@@ -1,5 +1,6 @@
 """Runs a cell over time: checks what `unroll` is given and hands it to an engine."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,12 @@ from jaxtyping import Array, Float
 from jaxrnn._checks import (
     checked_inputs,
     checked_lengths,
-    checked_mask,
     checked_params,
     checked_resets,
     checked_state,
     is_debugged,
 )
-from jaxrnn._mask import back, order, to_front
+from jaxrnn._mask import masked
 from jaxrnn._types import AnyState, Cell, Params
 from jaxrnn._zeros import varying_as, zero_state
 from jaxrnn.engines import Engine, choose
@@ -81,18 +81,10 @@ def unroll(
     batch = tuple(xs.shape[axis] for axis in axes)
     steps = xs.shape[0] if time_major else xs.shape[-2]
     if mask is not None:
-        mask = checked_mask(mask, lengths, (steps, *batch) if time_major else (*batch, steps))
-        if resets is not None:
-            resets = checked_resets("resets", resets, mask.shape, "xs")
-        time_axis = 0 if time_major else -1
-        found = order(mask, time_axis)
-        xs = to_front(found, xs, time_axis)
-        resets = None if resets is None else to_front(found, resets, time_axis)
-        state, hs = unroll(
-            cell, params, xs, state, lengths=found.lengths, resets=resets, reverse=reverse,
-            time_major=time_major, engine=engine,
-        )  # fmt: skip
-        return state, back(found, hs, time_axis)
+        run = functools.partial(
+            unroll, cell, params, state=state, reverse=reverse, time_major=time_major, engine=engine
+        )
+        return masked(run, xs, mask, resets, lengths, time_major)
     if lengths is not None:
         lengths = checked_lengths(lengths, batch, steps)
         if is_debugged():  # else an engine clears the padding, where it costs nothing

@@ -8,6 +8,7 @@ class Backward {
  public:
   explicit Backward(const Job<T>& job)
       : job(job),
+        row{job},
         weights(job, (D + H) * columns * long(sizeof(T)) > kNear),
         chunk(chunk_steps()),
         packed(recomputes ? weights.size() : 0),
@@ -28,31 +29,35 @@ class Backward {
     Part part[kMostParts];
     const long parts = cut(job, parts_wanted(job, team, weights.of_input), part);
     Buffer<T> scratch(kMostParts * 2 * (stride + kLine));
-    team.run(parts, [&](long i) { begin(part[i]); });
+    team.run(parts, [&](long i) {
+      for (long r = part[i].begin; r < part[i].end; ++r) row.begin(r, dh, dc);
+    });
     for (long end = S; end > 0; end -= steps) {
       steps = end < chunk ? end : chunk;
       low = end - steps;
       samples = 0;
       for (long k = 0; k < steps; ++k) {
         first[k] = samples;
-        samples += running(job, {0, job.rows}, time(low + k));
+        samples += running(job, {0, job.rows}, row.time(low + k));
       }
       team.run(parts, [&](long i) { rows_of(part[i], scratch + i * 2 * (stride + kLine)); });
       if (samples) gradient.add(a, a_stride, z, z_stride, samples, team);
     }
-    team.run(parts, [&](long i) { finish(part[i]); });
+    team.run(parts, [&](long i) {
+      for (long r = part[i].begin; r < part[i].end; ++r) row.finish(r, dh, dc);
+    });
     gradient.write(team);
   }
 
  private:
   static constexpr long G = Cell::gates, own = Cell::blocks - Cell::gates;
-  static constexpr bool output_is_gate = Cell::blocks == 1;
 
   const Job<T>& job;
+  const Steps<T, Cell> row;
   const long D = job.inputs, H = job.units, S = job.steps;
   const long stride = whole<T>(H), columns = G * stride, x_stride = whole<T>(D);
   const long a_stride = D + stride + lanes<T>, z_stride = Cell::blocks * stride + lanes<T>;
-  const bool recomputes = !job.gates_in && !output_is_gate;
+  const bool recomputes = !job.gates_in && !row.output_is_gate;
 
   Weights<T, Cell> weights;
   const long chunk;
@@ -81,70 +86,22 @@ class Backward {
     team.run(to_x.panels(), [&](long p) { pack_transposed<T, Cell>(job.wx, 0, D, H, 0, to_x, p); });
   }
 
-  long time(long s) const { return job.reverse ? S - 1 - s : s; }
-
-  bool is_reset(long r, long t) const {
-    return job.resets && job.resets[job.reset_row[r] + t * job.stride];
-  }
-
-  // What row r read at step s, h or c; null where that was zero.
-  const T* before(long r, long s, const T* initial, const long* initial_row, const T* sequence,
-                  const long* sequence_row) const {
-    if (is_reset(r, time(s))) return nullptr;
-    if (s == 0 || time(s - 1) >= job.length[r]) return initial + initial_row[r] * H;
-    return sequence + (sequence_row[r] + time(s - 1) * job.stride) * H;
-  }
-
-  void copy_padded(const T* from, T* to) const {
-    clear_row(to, stride);
-    if (from) copy_row(from, to, H);
-  }
-
-  void begin(Part part) const {
-    for (long r = part.begin; r < part.end; ++r) {
-      copy_padded(job.dht + job.dht_row[r] * H, dh + r * stride);
-      if (Cell::has_c) copy_padded(job.dct + job.dct_row[r] * H, dc + r * stride);
-    }
-  }
-
-  void finish(Part part) const {
-    for (long r = part.begin; r < part.end; ++r) {
-      copy_row(dh + r * stride, job.dh0 + job.state_row[r] * H, H);
-      if (Cell::has_c) copy_row(dc + r * stride, job.dc0 + job.state_row[r] * H, H);
-    }
-  }
-
-  void gather(Part part, long k, long count) const {
-    const long s = low + k, t = time(s);
-    for (long r = part.begin; r < part.begin + count; ++r) {
-      T *to = a + (first[k] + r) * a_stride, *gate = z + (first[k] + r) * z_stride;
-      copy_row(job.xs + (job.x_row[r] + t * job.stride) * D, to, D);
-      copy_padded(before(r, s, job.h0, job.h0_row, job.hs_in, job.hs_row), to + D);
-      round_row(to + D, to + D, stride, job.rounding);
-      if (output_is_gate) copy_padded(job.hs_in + (job.hs_row[r] + t * job.stride) * H, gate);
-      for (long g = 0; !output_is_gate && job.gates_in && g < Cell::blocks; ++g)
-        copy_padded(job.gates_in +
-                        ((job.gates_row[r] + t * job.stride) * Cell::blocks + g) * H,
-                    gate + g * stride);
-    }
-  }
-
   void gate_gradients(Part part, long k, long count, T* scratch) const {
-    const long s = low + k, t = time(s);
+    const long s = low + k;
     for (long r = part.begin; r < part.begin + count; ++r) {
       T *zr = z + (first[k] + r) * z_stride, *d = dh + r * stride;
-      add_row(job.dhs + (job.dhs_row[r] + t * job.stride) * H, d, H);
+      add_row(job.dhs + row.at(job.dhs_row, r, s) * H, d, H);
       const T *h = a + (first[k] + r) * a_stride + D, *c = nullptr;
       T* dcr = nullptr;
       if (Cell::direct && job.rounding != kNone) {
         T* const whole_h = scratch + stride + kLine;
-        copy_padded(before(r, s, job.h0, job.h0_row, job.hs_in, job.hs_row), whole_h);
+        row.copy_padded(row.h_before(r, s), whole_h);
         h = whole_h;
       }
       if (Cell::has_c) {
-        c = before(r, s, job.c0, job.c0_row, job.cs_in, job.cs_row);
+        c = row.c_before(r, s);
         if (!c || stride != H) {
-          copy_padded(c, scratch);
+          row.copy_padded(c, scratch);
           c = scratch;
         }
         dcr = dc + r * stride;
@@ -158,8 +115,11 @@ class Backward {
     long begin[kMostSteps], count[kMostSteps];
     for (long k = 0; k < steps; ++k) {
       begin[k] = first[k] + part.begin;
-      count[k] = running(job, part, time(low + k));
-      gather(part, k, count[k]);
+      count[k] = running(job, part, row.time(low + k));
+      for (long r = part.begin; r < part.begin + count[k]; ++r) {
+        const long n = first[k] + r;
+        row.gather(r, low + k, a + n * a_stride, z + n * z_stride);
+      }
     }
     const Spans spans{begin, count, steps};
     for (int i = 0; recomputes && i < weights.terms; ++i) {
@@ -171,16 +131,13 @@ class Backward {
       gate_gradients(part, k, count[k], scratch);
       product<T>(count[k], z + begin[k] * z_stride + own * stride, z_stride, to_h,
                  dh + part.begin * stride, stride, Cell::direct ? kAdd : kZero, nullptr);
-      for (long r = part.begin; job.resets && r < part.begin + count[k]; ++r) {
-        if (!is_reset(r, time(low + k))) continue;
-        clear_row(dh + r * stride, stride);
-        if (Cell::has_c) clear_row(dc + r * stride, stride);
-      }
+      for (long r = part.begin; job.resets && r < part.begin + count[k]; ++r)
+        row.cut(r, low + k, {0, stride}, dh, dc);
     }
     product<T>(spans, z, z_stride, to_x, dx, x_stride, kZero, nullptr);
     for (long k = 0; k < steps; ++k)
       for (long r = part.begin; r < part.end; ++r) {
-        T* to = job.dxs + (job.seq_row[r] + time(low + k) * job.stride) * D;
+        T* to = job.dxs + row.at(job.seq_row, r, low + k) * D;
         if (r < part.begin + count[k]) copy_row(dx + (first[k] + r) * x_stride, to, D);
         else clear_row(to, D);
       }

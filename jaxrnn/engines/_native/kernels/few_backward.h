@@ -6,6 +6,7 @@ class FewBackward {
  public:
   explicit FewBackward(const Job<T>& job)
       : job(job),
+        row{job},
         copy_x(packs && !recomputes ? 0 : plain_size<T, Cell>(D, H)),
         copy_h(packs && !recomputes ? 0 : plain_size<T, Cell>(H, H)),
         packed(packs ? (stride + x_stride) * G * stride : 0),
@@ -15,8 +16,6 @@ class FewBackward {
         dh(R * stride),
         dc(Cell::has_c ? R * stride : 0),
         dx(R * chunk * x_stride),
-        xs(R * chunk),
-        dxs(R * chunk),
         gradient(job) {}
 
   void run(Team& team) {
@@ -25,7 +24,7 @@ class FewBackward {
       wh = plain<T, Cell>(job.wh, H, H, copy_h);
     }
     pack_bias<T, Cell>(job, bias);
-    begin();
+    for (long r = 0; r < R; ++r) row.begin(r, dh, dc);
     const long parts = unit_parts(job, (D + H) * Cell::gates * H * long(sizeof(T)), team);
     Buffer<T> scratch(parts * 2 * (stride + kLine));
     for (long end = S; end > 0; end -= steps) {
@@ -47,28 +46,26 @@ class FewBackward {
       });
       if (samples) gradient.add(a, a_stride, z, z_stride, samples, team);
     }
-    finish();
+    for (long r = 0; r < R; ++r) row.finish(r, dh, dc);
     gradient.write(team);
   }
 
  private:
   static constexpr long G = Cell::gates, own = Cell::blocks - Cell::gates;
-  static constexpr bool output_is_gate = Cell::blocks == 1;
 
   const Job<T>& job;
+  const Steps<T, Cell> row;
   const long D = job.inputs, H = job.units, S = job.steps, R = job.rows;
   const long stride = whole<T>(H), z_stride = Cell::blocks * stride + lanes<T>;
   const long a_stride = D + stride + lanes<T>;
   const long x_stride = whole<T>(D);
-  const bool recomputes = !job.gates_in && !output_is_gate, packs = S >= kPackSteps;
+  const bool recomputes = !job.gates_in && !row.output_is_gate, packs = S >= kPackSteps;
   const long chunk = chunk_steps();
 
   Buffer<T> copy_x, copy_h, packed, bias;
   Buffer<T> a, z;    // the chunk's samples: [x, h before], and gates, then dz
   Buffer<T> dh, dc;  // [R, stride]
   Buffer<T> dx;      // of the samples
-  Buffer<const T*> xs;
-  Buffer<T*> dxs;
   Plain<T> wx, wh;
   WeightGradient<T, Cell> gradient;
   long low = 0, steps = 0, samples = 0;
@@ -80,39 +77,6 @@ class FewBackward {
     if (fit > kFewSteps) fit = kFewSteps;
     if (fit > S) fit = S;
     return fit < 1 ? 1 : fit;
-  }
-
-  long time(long s) const { return job.reverse ? S - 1 - s : s; }
-
-  bool is_reset(long r, long t) const {
-    return job.resets && job.resets[job.reset_row[r] + t * job.stride];
-  }
-
-  // What row r read at step s, h or c; null where that was zero.
-  const T* before(long r, long s, const T* initial, const long* initial_row, const T* sequence,
-                  const long* sequence_row) const {
-    if (is_reset(r, time(s))) return nullptr;
-    if (s == 0 || time(s - 1) >= job.length[r]) return initial + initial_row[r] * H;
-    return sequence + (sequence_row[r] + time(s - 1) * job.stride) * H;
-  }
-
-  void copy_padded(const T* from, T* to) const {
-    clear_row(to, stride);
-    if (from) copy_row(from, to, H);
-  }
-
-  void begin() {
-    for (long r = 0; r < R; ++r) {
-      copy_padded(job.dht + job.dht_row[r] * H, dh + r * stride);
-      if (Cell::has_c) copy_padded(job.dct + job.dct_row[r] * H, dc + r * stride);
-    }
-  }
-
-  void finish() const {
-    for (long r = 0; r < R; ++r) {
-      copy_row(dh + r * stride, job.dh0 + job.state_row[r] * H, H);
-      if (Cell::has_c) copy_row(dc + r * stride, job.dc0 + job.state_row[r] * H, H);
-    }
   }
 
   // The weights of the state transposed, of these units; and those of the input.
@@ -131,36 +95,21 @@ class FewBackward {
       pack_transposed<T, Cell>(job.wx, d.begin, D, H, 0, of_x, p);
   }
 
-  // Where the chunk's samples lie.
+  // Where the samples of the chunk's steps begin, and how many each has.
   void plan() {
     samples = 0;
     for (long k = 0; k < steps; ++k) {
-      const long t = time(low + k);
       first[k] = samples;
-      count[k] = running(job, {0, R}, t);
-      for (long r = 0; r < count[k]; ++r, ++samples) {
-        xs[samples] = job.xs + (job.x_row[r] + t * job.stride) * D;
-        dxs[samples] = job.dxs + (job.seq_row[r] + t * job.stride) * D;
-      }
+      count[k] = running(job, {0, R}, row.time(low + k));
+      samples += count[k];
     }
   }
 
   void gather(long r) const {
     for (long k = 0; k < steps; ++k) {
-      const long s = low + k, t = time(s), n = first[k] + r;
-      if (r >= count[k]) {
-        clear_row(job.dxs + (job.seq_row[r] + t * job.stride) * D, D);
-        continue;
-      }
-      T *to = a + n * a_stride, *gate = z + n * z_stride;
-      copy_row(xs[n], to, D);
-      copy_padded(before(r, s, job.h0, job.h0_row, job.hs_in, job.hs_row), to + D);
-      round_row(to + D, to + D, stride, job.rounding);
-      if (output_is_gate) copy_padded(job.hs_in + (job.hs_row[r] + t * job.stride) * H, gate);
-      for (long g = 0; !output_is_gate && job.gates_in && g < Cell::blocks; ++g)
-        copy_padded(
-            job.gates_in + ((job.gates_row[r] + t * job.stride) * Cell::blocks + g) * H,
-            gate + g * stride);
+      const long n = first[k] + r;
+      if (r < count[k]) row.gather(r, low + k, a + n * a_stride, z + n * z_stride);
+      else clear_row(job.dxs + row.at(job.seq_row, r, low + k) * D, D);
     }
   }
 
@@ -189,33 +138,27 @@ class FewBackward {
     else
       dot_product<T>(count[k], dz, z_stride, stride, G, Cell::source + own, wh, u.begin,
                      u.end < H ? u.end : H, dh, stride, Cell::direct);
-    for (long r = 0; job.resets && r < count[k]; ++r) {
-      if (!is_reset(r, time(low + k))) continue;
-      clear_row(dh + r * stride + u.begin, u.end - u.begin);
-      if (Cell::has_c) clear_row(dc + r * stride + u.begin, u.end - u.begin);
-    }
+    for (long r = 0; job.resets && r < count[k]; ++r) row.cut(r, low + k, u, dh, dc);
   }
 
   void gate_gradients(long k, Units u, T* scratch) const {
-    const long s = low + k, t = time(s), width = u.end - u.begin;
+    const long s = low + k, width = u.end - u.begin;
     const long real = (u.end < H ? u.end : H) - u.begin;
     // These units of what row r read, with zeros up to a whole vector.
-    const auto units_before = [&](const T* row, T* to) -> const T* {
-      if (row && real == width) return row + u.begin;
+    const auto padded = [&](const T* from, T* to) -> const T* {
+      if (from && real == width) return from + u.begin;
       clear_row(to, width);
-      if (row) copy_row(row + u.begin, to, real);
+      if (from) copy_row(from + u.begin, to, real);
       return to;
     };
     for (long r = 0; r < count[k]; ++r) {
       T *zr = z + (first[k] + r) * z_stride + u.begin, *d = dh + r * stride + u.begin;
-      add_row(job.dhs + (job.dhs_row[r] + t * job.stride) * H + u.begin, d, real);
+      add_row(job.dhs + row.at(job.dhs_row, r, s) * H + u.begin, d, real);
       const T *h = nullptr, *c = nullptr;
       T* dcr = nullptr;
-      if (Cell::direct)
-        h = units_before(before(r, s, job.h0, job.h0_row, job.hs_in, job.hs_row), scratch);
+      if (Cell::direct) h = padded(row.h_before(r, s), scratch);
       if (Cell::has_c) {
-        c = units_before(before(r, s, job.c0, job.c0_row, job.cs_in, job.cs_row),
-                         scratch + stride + kLine);
+        c = padded(row.c_before(r, s), scratch + stride + kLine);
         dcr = dc + r * stride + u.begin;
       }
       if (recomputes) Cell::template backward<T, false>(zr, stride, width, h, c, d, dcr);
@@ -230,7 +173,9 @@ class FewBackward {
     else
       dot_product<T>(samples, z, z_stride, stride, G, Cell::source, wx, d.begin, end, dx, x_stride,
                      false);
-    for (long n = 0; n < samples; ++n)
-      copy_row(dx + n * x_stride + d.begin, dxs[n] + d.begin, end - d.begin);
+    for (long k = 0; k < steps; ++k)
+      for (long r = 0; r < count[k]; ++r)
+        copy_row(dx + (first[k] + r) * x_stride + d.begin,
+                 job.dxs + row.at(job.seq_row, r, low + k) * D + d.begin, end - d.begin);
   }
 };

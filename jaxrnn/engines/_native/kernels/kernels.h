@@ -13,18 +13,24 @@ namespace JAXRNN_ISA {
 #include "cells.h"
 #include "gemm.h"
 
-constexpr long kNear = 512 * 1024;  // bytes of weights that stay in a core's own cache
-constexpr long kFew = 24;           // rows whose pre-activations stay in the L1 cache
-constexpr long kLine = 16;          // at least a cache line of any type
-constexpr long kMostSteps = 16, kMostParts = 256;
-constexpr long kChunkBytes = 2 << 20, kChunkSamples = 512;
-constexpr long kHeight = 48;        // rows of dw for one thread at a time
-constexpr long kFewSamples = 48;    // of them that meet the input's weights at once
-constexpr long kFewSteps = 128;     // of a chunk of the backward pass
-constexpr long kFewPacked = 64;     // samples that do not make it worth packing the weights
-constexpr long kTile = 256;         // columns of pre-activations that stay in the L1 cache
-constexpr long kPackSteps = 8;      // that make it worth packing their weights
-constexpr long kSplitBytes = 128 * 1024;  // of weights for a thread of their own
+constexpr long kLine = 16;                // at least a cache line of any type
+constexpr long kMostParts = 256;
+constexpr long kHeight = 48;              // rows of dw for one thread at a time
+constexpr long kChunkBytes = 2 << 20;     // of a chunk of samples in the backward pass
+
+// Many rows: each thread has its own.
+constexpr long kNear = 512 * 1024;        // bytes of weights that stay in a core's own cache
+constexpr long kFew = 24;                 // rows whose pre-activations stay in the L1 cache
+constexpr long kMostSteps = 16;           // steps of a chunk
+constexpr long kChunkSamples = 512;       // that make it worth fetching weights from afar
+
+// Few rows: each thread has its own units.
+constexpr long kFewPacked = 64;           // as many samples do not make it worth packing weights
+constexpr long kPackSteps = 8;            // as many steps do
+constexpr long kSplitBytes = 128 * 1024;  // of weights make a thread worth its barrier
+constexpr long kFewSamples = 48;          // that meet the input's weights at once
+constexpr long kFewSteps = 128;           // steps of a chunk of the backward pass
+constexpr long kTile = 256;               // columns of pre-activations that stay in the L1 cache
 
 #include "layout.h"
 
@@ -39,6 +45,7 @@ long parts_wanted(const Job<T>& job, const Team& team, bool far) {
 
 #include "forward.h"
 #include "gradient.h"
+#include "steps.h"
 #include "backward.h"
 #include "few.h"
 #include "few_forward.h"

@@ -103,7 +103,9 @@ struct Weights {
       Term<T>& t = term[i];
       t.w.data = memory;
       memory += t.w.size();
-      team.run(t.w.panels(), [&](long p) { pack_panel<T, Cell>(job, {0, whole<T>(job.units)}, t.from, t.block, t.w, p); });
+      const Units all{0, whole<T>(job.units)};
+      team.run(t.w.panels(),
+               [&](long p) { pack_panel<T, Cell>(job, all, t.from, t.block, t.w, p); });
     }
   }
 
