@@ -66,8 +66,8 @@ def killed(path, cell, kills, seed):
     return done
 
 
-# A step appears as "2" and is moved to "tmp-2" before it is deleted. The three others leave what one
-# of these four leaves, or an empty directory.
+# A step appears as "2" and is moved to "tmp-2" before it is deleted. The three others leave what
+# one of these four leaves, or an empty directory.
 MOMENTS = [("after", "2"), ("before", "tmp-2"), ("after", "metrics.jsonl"),
            ("before", "summary.json")]  # fmt: skip
 OTHERS = [("before", "config.json"), ("before", "metrics.jsonl"), ("before", "curves.png")]
